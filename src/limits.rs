@@ -1,0 +1,111 @@
+//! Every number that bounds something, with its unit in the name and a reason.
+//!
+//! In: nothing. Out: constants. Owns no state. May not: depend on any room.
+
+use std::time::Duration;
+
+/// Largest request body by default (`[hub] body_max`). Rivals fail between 100 KB and 4.5 MB.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
+/// Longest line a child may write; a longer one fails what is in flight and restarts the child.
+pub const LINE_BYTES_MAX: usize = 64 << 20;
+/// Bytes queued towards one child's stdin before its queue is no longer read (back-pressure).
+pub const CHILD_WRITE_BYTES_MAX: usize = 4 << 20;
+/// Commands queued towards one instance.
+pub const INSTANCE_QUEUE_MAX: usize = 256;
+/// Calls that one instance holds at once, sent or waiting.
+pub const CALLS_PER_INSTANCE_MAX: usize = 8192;
+/// Calls of one session in flight at once.
+pub const CALLS_PER_SESSION_MAX: usize = 1024;
+/// Child requests of one instance waiting for an answer or an owner.
+pub const ASKS_PER_INSTANCE_MAX: usize = 1024;
+/// Distinct subscribed URIs per instance.
+pub const SUBSCRIPTIONS_PER_INSTANCE_MAX: usize = 10_000;
+
+/// How long an unattributable child request is held while other callers complete (PROTOCOL 1.11.5).
+pub const ASK_HOLD: Duration = Duration::from_secs(15);
+/// How long a client may take to answer a child's request (a person reads a dialog).
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a cancelled call stays a possible owner of a child's request (PROTOCOL 1.11).
+pub const GHOST: Duration = Duration::from_secs(10);
+/// How long the wire id of a cancelled call is remembered.
+pub const TOMBSTONE: Duration = Duration::from_secs(3600);
+/// Parallel requests of one call are collected this long before the baton passes.
+pub const BATON_COLLECT: Duration = Duration::from_millis(50);
+/// How long an answer may wait for the baton before it is written anyway.
+pub const BATON_ANSWER_WAIT: Duration = Duration::from_secs(20);
+/// `list_changed` of one kind is coalesced this long.
+pub const LIST_CHANGED_COALESCE: Duration = Duration::from_millis(50);
+/// The last unsubscribe of a URI is sent after this long.
+pub const UNSUBSCRIBE_DEBOUNCE: Duration = Duration::from_secs(2);
+/// A less verbose logging level is sent to the child after this long.
+pub const LEVEL_LOWER_DEBOUNCE: Duration = Duration::from_secs(1);
+
+/// A response without a first message by then is committed as an event stream.
+pub const COMMIT_SSE_AFTER: Duration = Duration::from_secs(5);
+/// Silence on an event stream before a keep-alive comment.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Silence before a heartbeat progress notification, where the client gave a token. Claude Code aborts after 300 s.
+pub const HEARTBEAT: Duration = Duration::from_secs(50);
+/// What clients are told to wait before they reconnect a stream, in milliseconds.
+pub const SSE_RETRY_MS: u64 = 3000;
+
+/// Events kept per stream for a resume.
+pub const STREAM_EVENTS_MAX: usize = 256;
+/// Bytes kept per stream for a resume, and the slow-reader bound.
+pub const STREAM_BYTES_MAX: usize = 1 << 20;
+/// Bytes kept for all streams of one session.
+pub const SESSION_REPLAY_BYTES_MAX: usize = 4 << 20;
+/// Bytes kept for all streams of hub.
+pub const HUB_REPLAY_BYTES_MAX: usize = 64 << 20;
+/// A finished stream can be resumed this long by default (`[hub] replay_ttl`).
+pub const REPLAY_TTL: Duration = Duration::from_secs(300);
+/// Standalone GET streams of one session.
+pub const GET_STREAMS_MAX: usize = 4;
+/// Unrelated messages that wait for a GET stream.
+pub const OUTBOX_MESSAGES_MAX: usize = 256;
+/// Bytes of them.
+pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
+/// Elements of one JSON-RPC batch (2025-03-26 only).
+pub const BATCH_MAX: usize = 100;
+
+/// Sessions by default (`[hub] sessions_max`); over it the idlest one goes.
+pub const SESSIONS_MAX: usize = 10_000;
+/// A session without any use expires after this long by default (`[hub] session_expiry`).
+pub const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Open connections over all listeners.
+pub const CONNECTIONS_MAX: usize = 8192;
+/// A request head must arrive within this time (slow-loris).
+pub const HEADER_READ: Duration = Duration::from_secs(10);
+/// A request body must make progress within this time.
+pub const BODY_READ_IDLE: Duration = Duration::from_secs(30);
+
+/// Default of `startup_timeout`: npx and uvx install on a cold start.
+pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+/// After stdin is closed a child has this long to leave by itself.
+pub const STOP_STDIN_GRACE: Duration = Duration::from_secs(2);
+/// After SIGTERM to its group a child has this long before SIGKILL.
+pub const STOP_TERM_GRACE: Duration = Duration::from_secs(3);
+/// A changed or stopped server finishes what is in flight within this time.
+pub const DRAIN: Duration = Duration::from_secs(10);
+/// Lines of stderr kept in memory per instance.
+pub const STDERR_TAIL_LINES_MAX: usize = 200;
+/// Longest line of stderr that is kept whole.
+pub const STDERR_LINE_BYTES_MAX: usize = 8 << 10;
+/// A log file is rotated at this size; two generations are kept.
+pub const LOG_FILE_BYTES_MAX: u64 = 5 << 20;
+/// Exits within [`CRASH_LOOP_WINDOW`] that make a server `failed`.
+pub const CRASH_LOOP_EXITS_MAX: usize = 10;
+/// See [`CRASH_LOOP_EXITS_MAX`].
+pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(120);
+/// A child that lived this long resets the backoff.
+pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
+
+/// Pages of one list that are drained from a child.
+pub const LIST_PAGES_MAX: usize = 1000;
+/// Items of one page of an aggregate list.
+pub const AGGREGATE_PAGE_ITEMS_MAX: usize = 500;
+/// How long the aggregate waits for one server's list.
+pub const AGGREGATE_LIST_WAIT: Duration = Duration::from_secs(5);
+/// Longest exposed name on the aggregate endpoint.
+pub const AGGREGATE_NAME_BYTES_MAX: usize = 64;
