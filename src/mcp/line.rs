@@ -1,1 +1,184 @@
-//! line
+//! One message as bytes without a newline inside, and the framer that cuts a child's output into such lines.
+//!
+//! In: raw slices, or bytes from a pipe. Out: [`Line`]s to write, [`Framed`] lines that were read. Owns the framer's
+//! buffer. May not: do I/O, or look at what a line says (that is `message`).
+
+use bytes::{Bytes, BytesMut};
+
+/// What is written to a child's stdin: pieces that together are one line with its newline at the end. Pieces, so that
+/// a large payload goes from the socket's buffer into the pipe without a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pieces: Vec<Bytes>,
+}
+
+/// Payloads below this are copied into one piece: one small copy beats a scattered write.
+const JOIN_BELOW: usize = 16 << 10;
+
+impl Line {
+    /// Joins pieces into a line. Raw newlines in a piece become spaces: after JSON validation they can only be
+    /// insignificant whitespace (PROTOCOL 0.2.6). This is the only place that makes a `Line`, and so the proof.
+    pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let mut out: Vec<Bytes> = Vec::new();
+        let mut open = BytesMut::new();
+        for piece in pieces {
+            let piece = without_newlines(piece);
+            if piece.len() < JOIN_BELOW {
+                open.extend_from_slice(&piece);
+            } else {
+                if !open.is_empty() {
+                    out.push(open.split().freeze());
+                }
+                out.push(piece);
+            }
+        }
+        open.extend_from_slice(b"\n");
+        out.push(open.freeze());
+        Self { pieces: out }
+    }
+
+    /// The bytes to write, in order, the newline included.
+    pub fn into_pieces(self) -> Vec<Bytes> {
+        self.pieces
+    }
+
+    /// Length in bytes, the newline included.
+    pub fn byte_len(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    /// The whole line as one buffer (tests, logs).
+    pub fn to_bytes(&self) -> Bytes {
+        Bytes::from(self.pieces.concat())
+    }
+}
+
+/// Replaces raw CR and LF by spaces; costs one search when there are none.
+pub fn without_newlines(raw: Bytes) -> Bytes {
+    if memchr::memchr2(b'\n', b'\r', &raw).is_none() {
+        return raw;
+    }
+    let mut owned = BytesMut::from(&raw[..]);
+    for byte in &mut owned {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    owned.freeze()
+}
+
+/// What the framer found next in a child's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Framed {
+    /// A line without its newline, a trailing CR and a first BOM; never blank. Not yet known to be JSON.
+    Line(Bytes),
+    /// More than the limit without a newline: the stream cannot be followed any more.
+    TooLong,
+}
+
+/// Cuts bytes into lines. Remembers how far it has looked: a megabyte line is searched once, not once per read.
+#[derive(Debug)]
+pub struct LineFramer {
+    buffer: BytesMut,
+    looked: usize,
+    line_max: usize,
+    first: bool,
+}
+
+impl LineFramer {
+    /// A framer that gives up on lines longer than `line_max` bytes.
+    pub fn new(line_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), looked: 0, line_max, first: true }
+    }
+
+    /// Where the next read goes; the caller reserves room in it and appends to it.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The next complete line, if there is one.
+    pub fn next_line(&mut self) -> Option<Framed> {
+        loop {
+            let Some(found) = memchr::memchr(b'\n', &self.buffer[self.looked..]) else {
+                self.looked = self.buffer.len();
+                return (self.looked > self.line_max).then_some(Framed::TooLong);
+            };
+            let length = self.looked + found;
+            if length > self.line_max {
+                return Some(Framed::TooLong);
+            }
+            self.looked = 0;
+            let mut line = self.buffer.split_to(length + 1).freeze();
+            line.truncate(length);
+            if line.last() == Some(&b'\r') {
+                line.truncate(length - 1);
+            }
+            if std::mem::take(&mut self.first) && line.starts_with(b"\xEF\xBB\xBF") {
+                line = line.slice(3..);
+            }
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                return Some(Framed::Line(line));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines(framer: &mut LineFramer) -> Vec<Framed> {
+        std::iter::from_fn(|| framer.next_line()).take(1000).collect()
+    }
+
+    #[test]
+    fn pretty_printed_payload_becomes_one_line() {
+        let line = Line::new([Bytes::from_static(b"{\"a\":"), Bytes::from_static(b"{\r\n \"b\":\n1}"), Bytes::from_static(b"}")]);
+        assert_eq!(&line.to_bytes()[..], b"{\"a\":{   \"b\": 1}}\n");
+    }
+
+    #[test]
+    fn large_pieces_are_not_copied() {
+        let big = Bytes::from(vec![b'x'; JOIN_BELOW]);
+        let line = Line::new([Bytes::from_static(b"a"), big.clone(), Bytes::from_static(b"b")]);
+        let pieces = line.into_pieces();
+        assert_eq!(pieces.len(), 3);
+        assert_eq!(pieces[1].as_ptr(), big.as_ptr());
+    }
+
+    #[test]
+    fn bom_cr_and_blank_lines() {
+        let mut framer = LineFramer::new(100);
+        framer.buffer().extend_from_slice(b"\xEF\xBB\xBF{}\r\n\n  \t\r\n{\"a\":1}\nrest");
+        let seen = lines(&mut framer);
+        assert_eq!(seen, [Framed::Line(Bytes::from_static(b"{}")), Framed::Line(Bytes::from_static(b"{\"a\":1}"))]);
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_reported() {
+        let mut framer = LineFramer::new(4);
+        framer.buffer().extend_from_slice(b"1234\n");
+        assert_eq!(framer.next_line(), Some(Framed::Line(Bytes::from_static(b"1234"))));
+        framer.buffer().extend_from_slice(b"12345");
+        assert_eq!(framer.next_line(), Some(Framed::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn split_anywhere_is_the_same_as_whole(text in "[a-c\\r\\n ]{0,60}", cuts in proptest::collection::vec(0usize..60, 0..6)) {
+            let mut whole = LineFramer::new(1000);
+            whole.buffer().extend_from_slice(text.as_bytes());
+            let expected = lines(&mut whole);
+
+            let mut cuts: Vec<usize> = cuts.into_iter().filter(|&c| c <= text.len()).chain([0, text.len()]).collect();
+            cuts.sort_unstable();
+            let (mut framer, mut seen) = (LineFramer::new(1000), Vec::new());
+            for pair in cuts.windows(2) {
+                framer.buffer().extend_from_slice(&text.as_bytes()[pair[0]..pair[1]]);
+                seen.extend(lines(&mut framer));
+            }
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}
