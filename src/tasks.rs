@@ -33,25 +33,18 @@ impl Scope {
         &self.stop
     }
 
-    /// Starts a task. A panic in it is logged as a bug and ends only that task.
-    pub fn spawn<F>(&self, name: &'static str, task: F) -> JoinHandle<Option<F::Output>>
+    /// Starts a task. A panic in it is logged as a bug and ends only that task (the handle then gives an error).
+    pub fn spawn<F>(&self, name: &'static str, task: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
-        let inner = tokio::spawn(task);
-        self.tracker.spawn(async move {
-            match inner.await {
-                Ok(output) => Some(output),
-                Err(error) => {
-                    if error.is_panic() {
-                        tracing::error!(task = name, "a task panicked: this is a bug in hub, please report it");
-                    }
-                    None
-                }
-            }
-        })
+        let notice = PanicNotice(name);
+        let watched = async move {
+            let _notice = notice;
+            task.await
+        };
+        self.tracker.spawn(watched)
     }
 
     /// Signals stop and waits for all tasks, at most `patience`. Returns whether all ended.
@@ -67,6 +60,17 @@ impl Scope {
     }
 }
 
+/// Dropped while its task unwinds, it says so in the log.
+struct PanicNotice(&'static str);
+
+impl Drop for PanicNotice {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(task = self.0, "a task panicked: this is a bug in hub, please report it");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,8 +80,8 @@ mod tests {
         let scope = Scope::new();
         let bad = scope.spawn("bad", async { assert_eq!(1, 2, "meant to fail") });
         let good = scope.spawn("good", async { 7 });
-        assert_eq!(bad.await.expect("joined"), None);
-        assert_eq!(good.await.expect("joined"), Some(7));
+        assert!(bad.await.is_err());
+        assert_eq!(good.await.expect("joined"), 7);
         assert!(scope.stop(Duration::from_secs(1)).await);
     }
 }

@@ -59,7 +59,7 @@ pub fn without_newlines(raw: Bytes) -> Bytes {
         return raw;
     }
     let mut owned = BytesMut::from(&raw[..]);
-    for byte in &mut owned {
+    for byte in owned.iter_mut() {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
         }
