@@ -1,1 +1,95 @@
-//! error
+//! JSON-RPC error objects, and the only place that picks their codes.
+//!
+//! In: what went wrong, in words. Out: [`ErrorObject`] with its JSON text. Owns nothing. May not: know HTTP statuses
+//! (that is `http::respond`), or touch an error object that a child sent (those pass as raw bytes).
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::Raw;
+
+/// The body is not JSON (JSON-RPC 2.0 section 5.1).
+pub const PARSE_ERROR: i64 = -32700;
+/// The body is JSON but not a request.
+pub const INVALID_REQUEST: i64 = -32600;
+/// The method does not exist or its capability is not there.
+pub const METHOD_NOT_FOUND: i64 = -32601;
+/// Parameters that the method does not take; also unknown tools, prompts, tasks and cursors.
+pub const INVALID_PARAMS: i64 = -32602;
+/// Something behind hub failed, or hub could not do it.
+pub const INTERNAL_ERROR: i64 = -32603;
+/// A resource is not there (revisions up to 2025-11-25).
+pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// A URL must be visited first (2025-11-25, client/elicitation).
+pub const URL_ELICITATION_REQUIRED: i64 = -32042;
+
+/// Machine-readable cause of hub's own `-32603` errors, in `data.reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The child ended while it worked on the request: the request may have had an effect.
+    ServerRestarted,
+    /// The server is not running and did not start in time.
+    ServerUnavailable,
+    /// `request_timeout` passed.
+    Timeout,
+    /// A child's request could not be attributed to one caller (PROTOCOL 1.11).
+    Ambiguous,
+    /// A bound of hub was reached.
+    Overloaded,
+    /// The session or the client that should have answered is gone.
+    CallerGone,
+    /// hub is stopping.
+    ShuttingDown,
+}
+
+/// A JSON-RPC error that hub itself raises. Short, without paths or environment: clients show it to people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("{message} ({code})")]
+pub struct ErrorObject {
+    /// The JSON-RPC code.
+    pub code: i64,
+    /// One sentence for a person.
+    pub message: String,
+    /// Details for a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
+}
+
+impl ErrorObject {
+    /// An error without data.
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    /// `-32700`
+    pub fn parse_error(message: impl Into<String>) -> Self {
+        Self::new(PARSE_ERROR, message)
+    }
+
+    /// `-32600`
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(INVALID_REQUEST, message)
+    }
+
+    /// `-32601` for a method
+    pub fn method_not_found(method: &str) -> Self {
+        Self::new(METHOD_NOT_FOUND, format!("Method not found: {method}"))
+    }
+
+    /// `-32602`
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(INVALID_PARAMS, message)
+    }
+
+    /// `-32603` with the reason in `data.reason`.
+    pub fn internal(reason: Reason, message: impl Into<String>) -> Self {
+        let data = serde_json::json!({ "reason": reason });
+        Self { data: Some(data), ..Self::new(INTERNAL_ERROR, message) }
+    }
+
+    /// The error object as JSON text.
+    pub fn to_raw(&self) -> Raw {
+        Bytes::from(serde_json::to_vec(self).expect("strings and numbers serialise"))
+    }
+}

@@ -134,7 +134,11 @@ mod tests {
 
     #[test]
     fn pretty_printed_payload_becomes_one_line() {
-        let line = Line::new([Bytes::from_static(b"{\"a\":"), Bytes::from_static(b"{\r\n \"b\":\n1}"), Bytes::from_static(b"}")]);
+        let line = Line::new([
+            Bytes::from_static(b"{\"a\":"),
+            Bytes::from_static(b"{\r\n \"b\":\n1}"),
+            Bytes::from_static(b"}"),
+        ]);
         assert_eq!(&line.to_bytes()[..], b"{\"a\":{   \"b\": 1}}\n");
     }
 

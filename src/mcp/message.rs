@@ -1,1 +1,435 @@
-//! message
+//! A message from one pass over its bytes: the envelope is read, the payload stays a slice.
+//!
+//! In: a body or a line. Out: [`Message`], or why it is none; fresh envelopes for either direction. Owns nothing.
+//! May not: forward a received envelope (unknown top-level members break strict SDKs, PROTOCOL 0.2.2), or look into
+//! `params` and `result`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::error::ErrorObject;
+use super::scan::{self, NotJson};
+use super::{Line, Method, Raw, RequestId, WireId};
+
+/// One JSON-RPC message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Wants an answer.
+    Request(Request),
+    /// Wants none.
+    Notification(Notification),
+    /// Is one.
+    Response(Response),
+}
+
+/// A request and the slices of it that hub needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The sender's id, verbatim.
+    pub id: RequestId,
+    /// What it wants.
+    pub method: Method,
+    /// The `params` object, if there is one.
+    pub params: Option<Raw>,
+}
+
+/// A notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// What it says.
+    pub method: Method,
+    /// The `params` object, if there is one.
+    pub params: Option<Raw>,
+}
+
+/// A response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The id it answers; `None` when it answers an unreadable request.
+    pub id: Option<RequestId>,
+    /// Success or failure.
+    pub outcome: Outcome,
+}
+
+/// How a request ended: raw `result` or raw `error`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The `result` value.
+    Result(Raw),
+    /// The `error` object.
+    Error(Raw),
+}
+
+impl From<ErrorObject> for Outcome {
+    fn from(error: ErrorObject) -> Self {
+        Self::Error(error.to_raw())
+    }
+}
+
+impl Outcome {
+    /// The empty result `{}`.
+    pub fn empty() -> Self {
+        Self::Result(Bytes::from_static(b"{}"))
+    }
+}
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAMessage {
+    /// Not UTF-8: `-32700`.
+    #[error("not valid UTF-8")]
+    NotUtf8,
+    /// Not JSON: `-32700`.
+    #[error(transparent)]
+    NotJson(#[from] NotJson),
+    /// JSON, but not a JSON-RPC 2.0 message: `-32600`. Carries the id, if that could be read, so that the answer can.
+    #[error("{why}")]
+    NotJsonRpc {
+        /// What is wrong with it.
+        why: &'static str,
+        /// The id of the request, when it is readable.
+        id: Option<RequestId>,
+    },
+}
+
+impl NotAMessage {
+    /// The error that a client gets.
+    pub fn to_error(&self) -> ErrorObject {
+        match self {
+            Self::NotUtf8 | Self::NotJson(_) => ErrorObject::parse_error(format!("Parse error: {self}")),
+            Self::NotJsonRpc { why, .. } => ErrorObject::invalid_request(format!("Invalid request: {why}")),
+        }
+    }
+
+    /// The id to answer with, if any (2025-11-25, basic/index#error-responses: else the answer has no id).
+    pub fn id(&self) -> Option<&RequestId> {
+        match self {
+            Self::NotJsonRpc { id, .. } => id.as_ref(),
+            Self::NotUtf8 | Self::NotJson(_) => None,
+        }
+    }
+}
+
+/// A body: one message, or the elements of a batch (2025-03-26 only), each parsed on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Not an array.
+    One(Message),
+    /// A JSON array.
+    Batch(Vec<Result<Message, NotAMessage>>),
+}
+
+/// Parses one message. Duplicate envelope keys are an error: two parsers that disagree on which one wins is request
+/// smuggling (PROTOCOL 0.2.1).
+pub fn parse(bytes: &Bytes) -> Result<Message, NotAMessage> {
+    match parse_body(bytes)? {
+        Body::One(message) => Ok(message),
+        Body::Batch(_) => Err(NotAMessage::NotJsonRpc { why: "a batch is not accepted here", id: None }),
+    }
+}
+
+/// Parses a body that may be a batch.
+pub fn parse_body(bytes: &Bytes) -> Result<Body, NotAMessage> {
+    if std::str::from_utf8(bytes).is_err() {
+        return Err(NotAMessage::NotUtf8);
+    }
+    let start = scan::skip_space(bytes, 0);
+    if bytes.get(start) == Some(&b'[') {
+        let range = scan::text(bytes)?;
+        return Ok(Body::Batch(elements(&bytes.slice(range)).map(|element| envelope(&element, 0)).collect()));
+    }
+    envelope(bytes, start).map(Body::One)
+}
+
+/// The elements of a valid JSON array.
+pub fn elements(array: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    let mut at = scan::skip_space(array, 1);
+    std::iter::from_fn(move || {
+        if matches!(array.get(at), None | Some(b']')) {
+            return None;
+        }
+        let end = scan::value_end(array, at).ok()?;
+        let element = array.slice(at..end);
+        at = scan::skip_space(array, end);
+        if array.get(at) == Some(&b',') {
+            at = scan::skip_space(array, at + 1);
+        }
+        Some(element)
+    })
+}
+
+/// The envelope's known members, as found.
+#[derive(Default)]
+struct Found {
+    jsonrpc: Option<Bytes>,
+    id: Option<Bytes>,
+    method: Option<Bytes>,
+    params: Option<Bytes>,
+    result: Option<Bytes>,
+    error: Option<Bytes>,
+}
+
+impl Found {
+    /// The slot for a key; `None` for keys hub does not know.
+    fn slot(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
+        Some(match key {
+            b"\"jsonrpc\"" => &mut self.jsonrpc,
+            b"\"id\"" => &mut self.id,
+            b"\"method\"" => &mut self.method,
+            b"\"params\"" => &mut self.params,
+            b"\"result\"" => &mut self.result,
+            b"\"error\"" => &mut self.error,
+            escaped if escaped.contains(&b'\\') => {
+                let plain = scan::unquote(escaped)?;
+                return (!plain.contains(['"', '\\'])).then(|| self.slot(format!("\"{plain}\"").as_bytes()))?;
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
+    let Some(mut members) = scan::members(bytes, start) else {
+        let end = scan::value_end(bytes, start)?;
+        only_space_after(bytes, end)?;
+        return Err(NotAMessage::NotJsonRpc { why: "a message is a JSON object", id: None });
+    };
+    let mut found = Found::default();
+    let mut duplicate = false;
+    for member in members.by_ref() {
+        let member = member?;
+        if let Some(slot) = found.slot(&bytes[member.key]) {
+            duplicate |= slot.replace(bytes.slice(member.value)).is_some();
+        }
+    }
+    only_space_after(bytes, members.end())?;
+    if duplicate {
+        return Err(NotAMessage::NotJsonRpc { why: "duplicate member in the envelope", id: None });
+    }
+    classify(found)
+}
+
+fn only_space_after(bytes: &[u8], end: usize) -> Result<(), NotJson> {
+    let rest = scan::skip_space(bytes, end);
+    if rest == bytes.len() { Ok(()) } else { Err(NotJson { at: rest, what: "end of input" }) }
+}
+
+fn classify(found: Found) -> Result<Message, NotAMessage> {
+    let id_present = found.id.is_some();
+    let id = found.id.and_then(RequestId::from_raw);
+    let bad = |why: &'static str, id: &Option<RequestId>| Err(NotAMessage::NotJsonRpc { why, id: id.clone() });
+    if !found.jsonrpc.is_some_and(|version| scan::key_is(&version, "2.0")) {
+        return bad("`jsonrpc` must be \"2.0\"", &id);
+    }
+    if let Some(method) = found.method {
+        if found.result.is_some() || found.error.is_some() {
+            return bad("both a method and a result", &id);
+        }
+        let Some(name) = scan::unquote(&method) else { return bad("`method` must be a string", &id) };
+        let method = Method::from_name(&name);
+        if found.params.as_ref().is_some_and(|params| !matches!(params[0], b'{')) {
+            return bad("`params` must be an object", &id);
+        }
+        return match (id_present, id) {
+            (true, Some(id)) => Ok(Message::Request(Request { id, method, params: found.params })),
+            (true, None) => bad("`id` must be a string or an integer", &None),
+            (false, _) => Ok(Message::Notification(Notification { method, params: found.params })),
+        };
+    }
+    let outcome = match (found.result, found.error) {
+        (Some(result), None) => Outcome::Result(result),
+        // Some servers write `"error":null` beside a result.
+        (Some(result), Some(error)) if &error[..] == b"null" => Outcome::Result(result),
+        (None, Some(error)) if error.first() == Some(&b'{') => Outcome::Error(error),
+        (None, Some(_)) => return bad("`error` must be an object", &id),
+        (Some(_), Some(_)) => return bad("both a result and an error", &id),
+        (None, None) => return bad("neither method, result nor error", &id),
+    };
+    if id_present && id.is_none() && matches!(outcome, Outcome::Result(_)) {
+        return bad("`id` must be a string or an integer", &None);
+    }
+    Ok(Message::Response(Response { id, outcome }))
+}
+
+/// A line for a child: a request under hub's own id.
+pub fn request_line(id: WireId, method: &Method, params: Option<Raw>) -> Line {
+    let mut head = BytesMut::with_capacity(64);
+    head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    head.put_slice(id.0.to_string().as_bytes());
+    head.put_slice(b",\"method\":");
+    put_json_string(&mut head, method.name());
+    with_params(head, params)
+}
+
+/// A line for a child: a notification.
+pub fn notification_line(method: &Method, params: Option<Raw>) -> Line {
+    let mut head = BytesMut::with_capacity(64);
+    head.put_slice(b"{\"jsonrpc\":\"2.0\",\"method\":");
+    put_json_string(&mut head, method.name());
+    with_params(head, params)
+}
+
+/// A line for a child: the answer to one of its own requests, under the child's id bytes.
+pub fn response_line(id: &RequestId, outcome: &Outcome) -> Line {
+    Line::new(response_pieces(id, outcome))
+}
+
+fn with_params(mut head: BytesMut, params: Option<Raw>) -> Line {
+    match params {
+        None => {
+            head.put_slice(b"}");
+            Line::new([head.freeze()])
+        }
+        Some(params) => {
+            head.put_slice(b",\"params\":");
+            Line::new([head.freeze(), params, Bytes::from_static(b"}")])
+        }
+    }
+}
+
+/// The pieces of a response to a client; large payloads stay slices.
+pub fn response_pieces(id: &RequestId, outcome: &Outcome) -> [Bytes; 3] {
+    let mut head = BytesMut::with_capacity(48 + id.raw().len());
+    head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    head.put_slice(id.raw());
+    let payload = match outcome {
+        Outcome::Result(result) => {
+            head.put_slice(b",\"result\":");
+            result.clone()
+        }
+        Outcome::Error(error) => {
+            head.put_slice(b",\"error\":");
+            error.clone()
+        }
+    };
+    [head.freeze(), payload, Bytes::from_static(b"}")]
+}
+
+/// A request to a client, as one buffer.
+pub fn request_bytes(id: &RequestId, method: &Method, params: Option<&Raw>) -> Bytes {
+    let mut out = BytesMut::with_capacity(64 + params.map_or(0, Bytes::len));
+    out.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.put_slice(id.raw());
+    out.put_slice(b",\"method\":");
+    put_json_string(&mut out, method.name());
+    put_params(out, params)
+}
+
+/// A notification to a client, as one buffer.
+pub fn notification_bytes(method: &Method, params: Option<&Raw>) -> Bytes {
+    let mut out = BytesMut::with_capacity(64 + params.map_or(0, Bytes::len));
+    out.put_slice(b"{\"jsonrpc\":\"2.0\",\"method\":");
+    put_json_string(&mut out, method.name());
+    put_params(out, params)
+}
+
+fn put_params(mut out: BytesMut, params: Option<&Raw>) -> Bytes {
+    if let Some(params) = params {
+        out.put_slice(b",\"params\":");
+        out.put_slice(params);
+    }
+    out.put_slice(b"}");
+    out.freeze()
+}
+
+/// An error response as one buffer; without an id when the request's could not be read.
+pub fn error_bytes(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
+    let mut out = BytesMut::from(&b"{\"jsonrpc\":\"2.0\""[..]);
+    if let Some(id) = id {
+        out.put_slice(b",\"id\":");
+        out.put_slice(id.raw());
+    }
+    out.put_slice(b",\"error\":");
+    out.put_slice(&error.to_raw());
+    out.put_slice(b"}");
+    out.freeze()
+}
+
+fn put_json_string(out: &mut BytesMut, text: &str) {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~' if b != b'"' && b != b'\\')) {
+        out.put_u8(b'"');
+        out.put_slice(text.as_bytes());
+        out.put_u8(b'"');
+    } else {
+        out.put_slice(&serde_json::to_vec(text).expect("a string serialises"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(text: &str) -> Result<Message, NotAMessage> {
+        parse(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn the_three_kinds() {
+        let request = parse_text(r#" {"id":"a","params":{"x":[1]},"jsonrpc":"2.0","method":"tools/call","vendor":1} "#)
+            .expect("request");
+        let Message::Request(request) = request else { panic!("{request:?}") };
+        assert_eq!(
+            (request.id.raw().as_ref(), request.method, request.params.expect("params").as_ref()),
+            (&br#""a""#[..], Method::ToolsCall, &br#"{"x":[1]}"#[..])
+        );
+        assert!(
+            matches!(parse_text(r#"{"jsonrpc":"2.0","method":"x/y"}"#), Ok(Message::Notification(n)) if n.method.name() == "x/y")
+        );
+        assert!(matches!(parse_text(r#"{"jsonrpc":"2.0","id":0,"result":{},"error":null}"#), Ok(Message::Response(_))));
+        assert!(matches!(
+            parse_text(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}"#),
+            Ok(Message::Response(Response { id: None, .. }))
+        ));
+    }
+
+    #[test]
+    fn refusals_have_the_right_code() {
+        for (text, code) in [
+            ("", -32700),
+            ("{", -32700),
+            ("{}x", -32700),
+            ("7", -32600),
+            ("{}", -32600),
+            (r#"{"jsonrpc":"1.0","id":1,"method":"a"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":[1]}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","m\u0065thod":"b"}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, -32600),
+            (r#"{"jsonrpc":"2.0","id":1}"#, -32600),
+        ] {
+            assert_eq!(parse_text(text).expect_err(text).to_error().code, code, "{text}");
+        }
+        assert_eq!(parse(&Bytes::from_static(b"{\"a\":\"\xff\"}")).expect_err("utf8").to_error().code, -32700);
+        let known = parse_text(r#"{"jsonrpc":"2.0","id":7,"method":"a","params":3}"#).expect_err("params");
+        assert_eq!(known.id().expect("id").raw(), "7");
+    }
+
+    #[test]
+    fn batches_are_parsed_one_by_one() {
+        let body = Bytes::from_static(br#"[{"jsonrpc":"2.0","id":1,"method":"a"}, 3 ,{"jsonrpc":"2.0","method":"b"}]"#);
+        let Ok(Body::Batch(items)) = parse_body(&body) else { panic!("batch") };
+        assert!(matches!(items[..], [Ok(Message::Request(_)), Err(_), Ok(Message::Notification(_))]));
+        assert_eq!(parse_body(&Bytes::from_static(b" [ ] ")), Ok(Body::Batch(vec![])));
+    }
+
+    #[test]
+    fn envelopes_out() {
+        let params = Bytes::from_static(b"{\n\"a\":1}");
+        assert_eq!(
+            request_line(WireId(7), &Method::ToolsCall, Some(params)).to_bytes(),
+            &b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{ \"a\":1}}\n"[..]
+        );
+        let odd = Method::from_name("a\"\u{e9}");
+        assert_eq!(
+            notification_line(&odd, None).to_bytes(),
+            "{\"jsonrpc\":\"2.0\",\"method\":\"a\\\"\u{e9}\"}\n".as_bytes()
+        );
+        assert_eq!(
+            error_bytes(None, &ErrorObject::new(-1, "x")),
+            &br#"{"jsonrpc":"2.0","error":{"code":-1,"message":"x"}}"#[..]
+        );
+    }
+}

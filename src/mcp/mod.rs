@@ -14,11 +14,12 @@ pub mod splice;
 pub mod sse;
 pub mod version;
 
-
+pub use error::ErrorObject;
 pub use id::{RequestId, WireId};
 
-
-pub use method::Method;
+pub use line::{Line, LineFramer};
+pub use message::{Message, Notification, Outcome, Request, Response};
+pub use method::{ListKind, Method};
 pub use version::{Era, ProtocolVersion};
 
 /// The text of one JSON value, exactly as it was received: a slice of the body or line that it came in.

@@ -34,7 +34,8 @@ impl ProtocolVersion {
     /// The newest revision that has an `initialize` handshake.
     pub const LATEST_LEGACY: Self = Self::V2025_11_25;
     /// All, oldest first.
-    pub const ALL: [Self; 5] = [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
+    pub const ALL: [Self; 5] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
     /// The revision that a string names exactly.
     pub fn parse(text: &str) -> Option<Self> {
