@@ -35,10 +35,11 @@
 //! | 1 | [`store`] | what survives a restart, in one embedded database |
 //! | 2 | [`child`] | one running process: spawn, lines in and out, stop, stderr |
 //! | 3 | [`server`] | one MCP server: the mux (pure), the instance task, the server task |
-//! | 4 | [`aggregate`], [`session`] | many servers as one; legacy sessions, their streams and asks |
-//! | 5 | [`http`], [`control`] | the edge (the only room that knows status codes); hub talking to hub |
-//! | 6 | [`daemon`] | bootstrap, supervisor, reload, shutdown |
-//! | 7 | [`cli`] | one file per verb |
+//! | 4 | [`aggregate`] | many servers as one: names, lists, routing |
+//! | 5 | [`session`] | legacy sessions: their streams, asks and the method table |
+//! | 6 | [`http`], [`control`] | the edge (the only room that knows status codes); hub talking to hub |
+//! | 7 | [`daemon`] | bootstrap, supervisor, reload, shutdown |
+//! | 8 | [`cli`] | one file per verb |
 //!
 //! # The hot path
 //!

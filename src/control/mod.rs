@@ -1,1 +1,8 @@
-//! The control room.
+//! hub talking to hub: the control socket.
+//!
+//! In: requests of the command line over a unix socket (0600). Out: status, lists, reports. Owns no state: it reads
+//! snapshots and sends [`Command`]s to the supervisor. May not: change anything by itself.
+
+pub mod command;
+
+pub use command::{Command, Report};

@@ -3,6 +3,7 @@
 //! In: bytes. Out: decisions about bytes (ranges, fresh envelopes, errors). Owns no state but the framer's buffer.
 //! May not: do I/O, know time, tasks, HTTP or processes.
 
+pub mod capabilities;
 pub mod error;
 pub mod id;
 pub mod line;
@@ -14,6 +15,7 @@ pub mod splice;
 pub mod sse;
 pub mod version;
 
+pub use capabilities::ClientCapabilities;
 pub use error::ErrorObject;
 pub use id::{RequestId, WireId};
 

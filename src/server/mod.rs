@@ -1,1 +1,16 @@
-//! The server room.
+//! One MCP server: the heart of hub.
+//!
+//! In: calls from callers through handles. Out: deliveries through outlets, knowledge through snapshots. Each instance
+//! task owns its child, its mux and its backoff; the server task owns its instances. May not: know HTTP, sessions or
+//! the aggregate.
+
+pub mod handle;
+pub mod mux;
+pub mod outlet;
+pub mod registry;
+pub mod snapshot;
+
+pub use handle::{InstanceHandle, NewCall, NewCaller, next_id};
+pub use outlet::{Ask, AskId, CallId, CallerId, Delivery, Outlet};
+pub use registry::{Registry, ServerHandle};
+pub use snapshot::{Counters, Failure, Handshake, List, Lists, Snapshot, State};

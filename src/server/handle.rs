@@ -1,0 +1,127 @@
+//! The only ways in: a handle to an instance, a handle to a server.
+//!
+//! In: calls, answers, commands. Out: nothing but "queued"; results come through outlets, knowledge through snapshots.
+//! The instance task owns all state behind a handle. May not: lock or wait for anything but room in a bounded queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::mcp::error::Reason;
+use crate::mcp::meta::Level;
+use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, Raw};
+
+use super::outlet::{AskId, CallId, CallerId, Outlet};
+use super::snapshot::Snapshot;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A number that was never given out before in this process: for callers and calls.
+pub fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A request on its way to a child.
+#[derive(Debug)]
+pub struct NewCall {
+    /// Who asks.
+    pub caller: CallerId,
+    /// What.
+    pub method: Method,
+    /// Raw params with the client's own progress token still in them (the instance replaces it).
+    pub params: Option<Raw>,
+    /// Where progress, asks and the response go.
+    pub outlet: Arc<dyn Outlet>,
+}
+
+/// A session (or other lasting caller) as an instance must know it.
+#[derive(Debug)]
+pub struct NewCaller {
+    /// Its id, from [`next_id`].
+    pub caller: CallerId,
+    /// What it can be asked.
+    pub capabilities: ClientCapabilities,
+    /// Its logging level, if it set one before (a session restored from the store).
+    pub level: Option<Level>,
+    /// Its subscriptions from before.
+    pub subscriptions: Vec<String>,
+    /// Where messages go that belong to no call.
+    pub outlet: Arc<dyn Outlet>,
+}
+
+/// What travels to an instance task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Open(NewCaller),
+    Close(CallerId),
+    Call(CallId, NewCall),
+    Cancel { call: CallId, reason: Option<String> },
+    Answer { ask: AskId, outcome: Outcome },
+    AskProgress { ask: AskId, params: Raw },
+    Notify { method: Method, params: Option<Raw> },
+}
+
+/// The way to one instance of a server. Cheap to clone; stays valid across restarts of the child.
+#[derive(Debug, Clone)]
+pub struct InstanceHandle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl InstanceHandle {
+    /// Makes a lasting caller known. Must come before its calls; again after [`Self::close`] is fine.
+    pub async fn open(&self, caller: NewCaller) -> Result<(), ErrorObject> {
+        self.send(Command::Open(caller)).await
+    }
+
+    /// Forgets a caller: cancels its calls, fails its asks, releases its subscriptions and level.
+    pub async fn close(&self, caller: CallerId) {
+        // A closed queue means that the instance, and so everything it knew of the caller, is gone.
+        self.send(Command::Close(caller)).await.ok();
+    }
+
+    /// Queues a call. Exactly one [`super::Delivery::Finish`] or [`super::Delivery::Cancelled`] will reach its outlet.
+    /// Waits for room in the queue (back-pressure); an error means that the server was removed.
+    pub async fn call(&self, call: NewCall) -> Result<CallId, ErrorObject> {
+        let id = CallId(next_id());
+        self.send(Command::Call(id, call)).await.map(|()| id)
+    }
+
+    /// As [`Self::call`], with an id that the caller took from [`next_id`] beforehand, so that a cancellation that
+    /// arrives at once finds it.
+    pub async fn call_as(&self, id: CallId, call: NewCall) -> Result<(), ErrorObject> {
+        self.send(Command::Call(id, call)).await
+    }
+
+    /// Cancels a call; unknown or finished ones are ignored.
+    pub async fn cancel(&self, call: CallId, reason: Option<String>) {
+        self.send(Command::Cancel { call, reason }).await.ok();
+    }
+
+    /// Answers an ask; the first answer counts, unknown ones are ignored.
+    pub async fn answer(&self, ask: AskId, outcome: Outcome) {
+        self.send(Command::Answer { ask, outcome }).await.ok();
+    }
+
+    /// A client's `notifications/progress` about an ask it works on. `params` may hold any token; the child's is put in.
+    pub async fn ask_progress(&self, ask: AskId, params: Raw) {
+        self.send(Command::AskProgress { ask, params }).await.ok();
+    }
+
+    /// Passes a notification on that hub has no rule for (per-server endpoints only).
+    pub async fn notify(&self, method: Method, params: Option<Raw>) {
+        self.send(Command::Notify { method, params }).await.ok();
+    }
+
+    /// What is known of this instance now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    async fn send(&self, command: Command) -> Result<(), ErrorObject> {
+        self.commands.send(command).await.map_err(|mpsc::error::SendError(_)| {
+            ErrorObject::internal(Reason::ServerUnavailable, "the server was removed from hub.toml")
+        })
+    }
+}
