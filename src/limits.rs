@@ -109,3 +109,20 @@ pub const AGGREGATE_PAGE_ITEMS_MAX: usize = 500;
 pub const AGGREGATE_LIST_WAIT: Duration = Duration::from_secs(5);
 /// Longest exposed name on the aggregate endpoint.
 pub const AGGREGATE_NAME_BYTES_MAX: usize = 64;
+
+/// Longest name of a server: it goes into URLs, file names and tool prefixes.
+pub const SERVER_NAME_BYTES_MAX: usize = 64;
+/// Default port of the hub endpoint (`[hub] port`).
+pub const HUB_PORT: u16 = 18900;
+/// Default of `[hub] first_port`.
+pub const FIRST_SERVER_PORT: u16 = 18901;
+/// Default of `restart.initial`.
+pub const RESTART_INITIAL: Duration = Duration::from_millis(500);
+/// Default of `restart.max`.
+pub const RESTART_MAX: Duration = Duration::from_secs(30);
+/// Largest hub.toml, env_file or `${file:}` that is read.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Changes of hub.toml are looked at when its folder was quiet for this long (editors save in several steps).
+pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(100);
+/// hub.toml is looked at this often even without a notice: network folders send none, and watches can be exhausted.
+pub const CONFIG_POLL: Duration = Duration::from_secs(5);

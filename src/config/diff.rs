@@ -1,0 +1,194 @@
+//! The difference between the running and the wanted config, as steps.
+//!
+//! In: two [`Config`]s. Out: a [`Plan`]; following it turns the first into the second. Owns no state. May not: name a
+//! server that did not change, or carry anything out.
+
+use super::{Config, HubSpec, ServerEntry, ServerName, ServerSpec};
+
+/// One act of a [`Plan`]. Steps are to be taken in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A server that was not there; it goes last.
+    Add(ServerEntry),
+    /// A server that is no longer there.
+    Remove(ServerName),
+    /// A server that keeps its name and place.
+    Change(ServerEntry, Changed),
+    /// Only after the others, only if needed: all servers in their new order (the aggregate lists follow it).
+    Reorder(Vec<ServerName>),
+}
+
+/// How a server changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Keys of hub.toml that differ, for the log; empty when the server was or became unusable.
+    pub keys: Vec<&'static str>,
+    /// Whether the running child no longer fits (see [`ServerSpec::fingerprint`]), or there must be none.
+    pub restart: bool,
+}
+
+/// How `[hub]` changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubChange {
+    /// What it is now.
+    pub to: HubSpec,
+    /// Keys that differ, for the log; all of them when there was no config.
+    pub keys: Vec<&'static str>,
+}
+
+/// What to do to get from one config to another.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// Steps for servers: removals, then changes and additions in the order of the new file, then the order.
+    pub steps: Vec<Step>,
+    /// Set when anything in `[hub]` differs.
+    pub hub_changed: Option<HubChange>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.hub_changed.is_none()
+    }
+
+    /// The config that results from following the plan. `from` must be what the plan was made from.
+    pub fn apply(self, from: Option<Config>) -> Option<Config> {
+        let (hub, mut servers) = match from {
+            Some(config) => (Some(config.hub), config.servers),
+            None => (None, Vec::new()),
+        };
+        for step in self.steps {
+            match step {
+                Step::Add(entry) => servers.push(entry),
+                Step::Remove(name) => servers.retain(|entry| entry.name != name),
+                Step::Change(entry, _) => {
+                    if let Some(place) = servers.iter_mut().find(|old| old.name == entry.name) {
+                        *place = entry;
+                    }
+                }
+                Step::Reorder(names) => {
+                    servers.sort_by_key(|entry| names.iter().position(|name| *name == entry.name));
+                }
+            }
+        }
+        let hub = self.hub_changed.map(|change| change.to).or(hub)?;
+        Some(Config { hub, servers })
+    }
+}
+
+/// Compares two configs; without an old one everything is new.
+pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
+    let old_servers = old.map_or(&[][..], |config| &config.servers);
+    let find = |servers: &[ServerEntry], name: &ServerName| servers.iter().position(|entry| entry.name == *name);
+
+    let mut steps = Vec::new();
+    let mut order = Vec::with_capacity(new.servers.len());
+    for entry in old_servers {
+        if find(&new.servers, &entry.name).is_some() {
+            order.push(&entry.name);
+        } else {
+            steps.push(Step::Remove(entry.name.clone()));
+        }
+    }
+    for entry in &new.servers {
+        match find(old_servers, &entry.name).and_then(|at| old_servers.get(at)) {
+            None => {
+                order.push(&entry.name);
+                steps.push(Step::Add(entry.clone()));
+            }
+            Some(before) if before != entry => steps.push(Step::Change(entry.clone(), changed(before, entry))),
+            Some(_) => {}
+        }
+    }
+    if !order.iter().copied().eq(new.servers.iter().map(|entry| &entry.name)) {
+        steps.push(Step::Reorder(new.servers.iter().map(|entry| entry.name.clone()).collect()));
+    }
+
+    let keys = hub_keys(old.map(|config| &config.hub), &new.hub);
+    let hub_changed = (!keys.is_empty()).then(|| HubChange { to: new.hub.clone(), keys });
+    Plan { steps, hub_changed }
+}
+
+fn changed(before: &ServerEntry, after: &ServerEntry) -> Changed {
+    match (&before.spec, &after.spec) {
+        (Ok(before), Ok(after)) => {
+            Changed { keys: server_keys(before, after), restart: before.fingerprint() != after.fingerprint() }
+        }
+        // Two unusable versions have no child between them.
+        (Err(_), Err(_)) => Changed { keys: Vec::new(), restart: false },
+        (Ok(_), Err(_)) | (Err(_), Ok(_)) => Changed { keys: Vec::new(), restart: true },
+    }
+}
+
+/// Destructured in full, so that a new key cannot be forgotten here.
+fn server_keys(before: &ServerSpec, after: &ServerSpec) -> Vec<&'static str> {
+    let ServerSpec {
+        name: _,
+        command,
+        args,
+        env,
+        cwd,
+        port,
+        enabled,
+        start,
+        idle_stop,
+        share,
+        restart,
+        startup_timeout,
+        request_timeout,
+        tools,
+        roots,
+        concurrency,
+    } = before;
+    let differs = [
+        ("command", *command != after.command),
+        ("args", *args != after.args),
+        ("env", *env != after.env),
+        ("cwd", *cwd != after.cwd),
+        ("port", *port != after.port),
+        ("enabled", *enabled != after.enabled),
+        ("start", *start != after.start),
+        ("idle_stop", *idle_stop != after.idle_stop),
+        ("share", *share != after.share),
+        ("restart", *restart != after.restart),
+        ("startup_timeout", *startup_timeout != after.startup_timeout),
+        ("request_timeout", *request_timeout != after.request_timeout),
+        ("tools", *tools != after.tools),
+        ("roots", *roots != after.roots),
+        ("concurrency", *concurrency != after.concurrency),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+/// As [`server_keys`], for `[hub]`.
+fn hub_keys(before: Option<&HubSpec>, after: &HubSpec) -> Vec<&'static str> {
+    let HubSpec {
+        host,
+        port,
+        first_port,
+        log,
+        body_bytes_max,
+        sessions_max,
+        session_expiry,
+        replay_ttl,
+        spawns_max,
+        allowed_hosts,
+        allowed_origins,
+    } = after;
+    let differs = [
+        ("host", before.is_none_or(|b| b.host != *host)),
+        ("port", before.is_none_or(|b| b.port != *port)),
+        ("first_port", before.is_none_or(|b| b.first_port != *first_port)),
+        ("log", before.is_none_or(|b| b.log != *log)),
+        ("body_max", before.is_none_or(|b| b.body_bytes_max != *body_bytes_max)),
+        ("sessions_max", before.is_none_or(|b| b.sessions_max != *sessions_max)),
+        ("session_expiry", before.is_none_or(|b| b.session_expiry != *session_expiry)),
+        ("replay_ttl", before.is_none_or(|b| b.replay_ttl != *replay_ttl)),
+        ("spawns_max", before.is_none_or(|b| b.spawns_max != *spawns_max)),
+        ("allowed_hosts", before.is_none_or(|b| b.allowed_hosts != *allowed_hosts)),
+        ("allowed_origins", before.is_none_or(|b| b.allowed_origins != *allowed_origins)),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
