@@ -250,8 +250,9 @@ fn classify(found: Found) -> Result<Message, NotAMessage> {
     Ok(Message::Response(Response { id, outcome }))
 }
 
-/// A line for a child: a request under hub's own id.
-pub fn request_line(id: WireId, method: &Method, params: Option<Raw>) -> Line {
+/// A line for a child: a request under hub's own id. `params` is given in pieces (none: no params), so that a token can
+/// be replaced without copying what stands around it.
+pub fn request_line(id: WireId, method: &Method, params: impl IntoIterator<Item = Raw>) -> Line {
     let mut head = BytesMut::with_capacity(64);
     head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     head.put_slice(id.0.to_string().as_bytes());
@@ -273,17 +274,14 @@ pub fn response_line(id: &RequestId, outcome: &Outcome) -> Line {
     Line::new(response_pieces(id, outcome))
 }
 
-fn with_params(mut head: BytesMut, params: Option<Raw>) -> Line {
-    match params {
-        None => {
-            head.put_slice(b"}");
-            Line::new([head.freeze()])
-        }
-        Some(params) => {
-            head.put_slice(b",\"params\":");
-            Line::new([head.freeze(), params, Bytes::from_static(b"}")])
-        }
+fn with_params(mut head: BytesMut, params: impl IntoIterator<Item = Raw>) -> Line {
+    let mut params = params.into_iter().peekable();
+    if params.peek().is_none() {
+        head.put_slice(b"}");
+        return Line::new([head.freeze()]);
     }
+    head.put_slice(b",\"params\":");
+    Line::new(std::iter::once(head.freeze()).chain(params).chain([Bytes::from_static(b"}")]))
 }
 
 /// The pieces of a response to a client; large payloads stay slices.

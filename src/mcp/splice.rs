@@ -128,10 +128,20 @@ pub fn with_progress_token(params: &Raw, token: Option<&[u8]>) -> Raw {
 
 /// The raw `_meta.progressToken` of `params`: a string or a number, as the client wrote it.
 pub fn progress_token(params: &Raw) -> Option<Raw> {
+    progress_token_range(params).map(|range| params.slice(range))
+}
+
+/// Where that token stands in `params`.
+pub fn progress_token_range(params: &Raw) -> Option<Range<usize>> {
     // Most calls carry no token: one search is cheaper than a scan of the members.
     memchr::memmem::find(params, b"_meta").or_else(|| memchr::memchr(b'\\', params))?;
-    let token = Object::scan(&Object::scan(params)?.get("_meta")?)?.get("progressToken")?;
-    matches!(token.first(), Some(b'"' | b'-' | b'0'..=b'9')).then_some(token)
+    let find = |from: usize, key: &str| {
+        let start = scan::skip_space(params, from);
+        let mut members = scan::members(params, start)?.map_while(Result::ok);
+        members.find(|member| scan::key_is(&params[member.key.clone()], key)).map(|member| member.value)
+    };
+    let token = find(find(0, "_meta")?.start, "progressToken")?;
+    matches!(params.get(token.start), Some(b'"' | b'-' | b'0'..=b'9')).then_some(token)
 }
 
 #[cfg(test)]

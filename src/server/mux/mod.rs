@@ -1,1 +1,444 @@
-//! The mux.
+//! Many callers, one pipe: who asked what, who is asked what, who hears what. PURE.
+//!
+//! In: calls, answers and cancellations of callers; lines of the child; the time. Out: [`Output`]s, taken with
+//! [`Mux::take`]. Owns pending calls, asks, subscriptions, logging levels, tasks. May not: do I/O, read a clock, or know
+//! sessions and HTTP.
+//!
+//! Life of a call: [`Mux::call`] puts it in the queue; `dispatch` gives it a wire id and writes it when the child is up
+//! and no attribution forbids it; its response finds it by the wire id. Life of an ask: `asks` attributes it to one
+//! owner or refuses it; it is relayed; its answer is written, perhaps after waiting for the baton.
+//!
+//! The parts: `calls` (queue, wire ids, cancellation, restart), `owners` (who has work at the child), `asks` (hold,
+//! eliminate, baton), `inbound` (lines of the child), `subscriptions`, `levels`, `tasks`, `timers`.
+
+mod asks;
+mod calls;
+mod inbound;
+mod invariants;
+mod levels;
+mod owners;
+mod subscriptions;
+mod tasks;
+mod timers;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Concurrency;
+use crate::mcp::meta::Level;
+use crate::mcp::splice::Object;
+use crate::mcp::{ClientCapabilities, ErrorObject, Line, ListKind, Method, Outcome, Raw, RequestId, WireId};
+
+use super::outlet::{AskId, CallId, CallerId, Delivery};
+use asks::AskEntry;
+use calls::Call;
+use levels::Levels;
+use owners::Owners;
+use subscriptions::Subscriptions;
+use tasks::Tasks;
+use timers::{Timer, Timers};
+
+/// What the mux wants done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Write this line to the child.
+    Write(Line),
+    /// Deliver to the outlet of a call. [`Delivery::Finish`] and [`Delivery::Cancelled`] are its last.
+    Deliver(CallId, Delivery),
+    /// Deliver to the outlet of a caller. For an ask: if the caller does not listen, answer it with an error.
+    ToCaller(CallerId, Delivery),
+    /// The child says that a list changed: what is cached of it is old.
+    Changed(ListKind),
+    /// From now on calls of different owners run one at a time (PROTOCOL 1.11.7); worth remembering for this server.
+    Interactive,
+    /// Something of the child was dropped, and why.
+    Dropped(&'static str),
+}
+
+/// What stays the same while an instance lives.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How calls of different owners run beside each other.
+    pub concurrency: Concurrency,
+    /// Was seen to send asks that could not be attributed.
+    pub interactive: bool,
+    /// The answer to `roots/list`; empty: not declared.
+    pub roots: Vec<String>,
+    /// A call that is silent for so long fails.
+    pub request_timeout: Option<Duration>,
+}
+
+/// What the child's handshake says about what may be sent to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent capability of the specification")]
+pub struct ChildFacts {
+    /// `logging`
+    pub logging: bool,
+    /// `tools`
+    pub tools: bool,
+    /// `prompts`
+    pub prompts: bool,
+    /// `resources`
+    pub resources: bool,
+    /// `resources.subscribe`
+    pub subscribe: bool,
+    /// `completions`
+    pub completions: bool,
+    /// `tasks`
+    pub tasks: bool,
+}
+
+impl ChildFacts {
+    /// Reads the raw `capabilities` of a handshake.
+    pub fn parse(capabilities: &Raw) -> Self {
+        let Some(object) = Object::scan(capabilities) else { return Self::default() };
+        let has = |key: &str| object.get(key).is_some_and(|value| value.first() == Some(&b'{'));
+        let resources = object.get("resources").and_then(|r| Object::scan(&r));
+        let subscribe = resources.as_ref().and_then(|r| r.get("subscribe")).is_some_and(|value| &value[..] == b"true");
+        Self {
+            logging: has("logging"),
+            tools: has("tools"),
+            prompts: has("prompts"),
+            resources: resources.is_some(),
+            subscribe,
+            completions: has("completions"),
+            tasks: has("tasks"),
+        }
+    }
+
+    /// May this method be sent? Gated on capabilities because children answer unknown methods with all kinds of codes
+    /// (PROTOCOL 1.4).
+    fn admits(&self, method: &Method) -> bool {
+        match method {
+            Method::ToolsList | Method::ToolsCall => self.tools,
+            Method::PromptsList | Method::PromptsGet => self.prompts,
+            Method::ResourcesList | Method::TemplatesList | Method::ResourcesRead => self.resources,
+            Method::Subscribe | Method::Unsubscribe => self.subscribe,
+            Method::SetLevel => self.logging,
+            Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksCancel => self.tasks,
+            // Servers before 2025-03-26 complete without declaring it.
+            _ => true,
+        }
+    }
+
+    /// The lists that this child has.
+    pub fn lists(&self) -> impl Iterator<Item = ListKind> + use<> {
+        let facts = *self;
+        ListKind::ALL.into_iter().filter(move |kind| facts.admits(&kind.method()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No child, or its handshake is not done: calls wait.
+    Down,
+    /// Handshake done, first list not: only hub's own calls go out.
+    Warming,
+    Up,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Mux {
+    options: Options,
+    phase: Phase,
+    facts: Option<ChildFacts>,
+    read_only: Arc<HashSet<String>>,
+    next_wire: u64,
+    next_own: u64,
+    next_ask: u64,
+    calls: HashMap<CallId, Call>,
+    wires: HashMap<WireId, CallId>,
+    tombs: HashMap<WireId, CallerId>,
+    queue: VecDeque<CallId>,
+    callers: HashMap<CallerId, ClientCapabilities>,
+    owners: Owners,
+    asks: HashMap<AskId, AskEntry>,
+    ask_ids: HashMap<RequestId, AskId>,
+    held: Vec<AskId>,
+    answers: VecDeque<AskId>,
+    elicitations: HashMap<String, CallerId>,
+    subscriptions: Subscriptions,
+    levels: Levels,
+    tasks: Tasks,
+    changed: HashSet<ListKind>,
+    timers: Timers,
+    out: VecDeque<Output>,
+}
+
+impl Mux {
+    /// A mux without a child: calls wait until [`Self::ready`].
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            phase: Phase::Down,
+            facts: None,
+            read_only: Arc::default(),
+            next_wire: 1,
+            next_own: 0,
+            next_ask: 1,
+            calls: HashMap::new(),
+            wires: HashMap::new(),
+            tombs: HashMap::new(),
+            queue: VecDeque::new(),
+            callers: HashMap::new(),
+            owners: Owners::default(),
+            asks: HashMap::new(),
+            ask_ids: HashMap::new(),
+            held: Vec::new(),
+            answers: VecDeque::new(),
+            elicitations: HashMap::new(),
+            subscriptions: Subscriptions::default(),
+            levels: Levels::default(),
+            tasks: Tasks::default(),
+            changed: HashSet::new(),
+            timers: Timers::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do. Call until `None` after every input.
+    pub fn take(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Self::tick`] wants to be called.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    /// Calls that have no response yet.
+    pub fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Calls that were not written to the child yet.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Replaces what configuration and lists say; takes effect with the next call.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = Options { interactive: options.interactive || self.options.interactive, ..options };
+    }
+
+    /// Names of tools whose calls may be sent again after a crash.
+    pub fn set_read_only(&mut self, names: Arc<HashSet<String>>) {
+        self.read_only = names;
+    }
+
+    // === Callers ===
+
+    /// A lasting caller, with what it had before.
+    pub fn open(
+        &mut self,
+        caller: CallerId,
+        capabilities: ClientCapabilities,
+        level: Option<Level>,
+        subscriptions: Vec<String>,
+        now: Duration,
+    ) {
+        self.callers.insert(caller, capabilities);
+        self.levels.open(caller, level);
+        for uri in subscriptions {
+            let acts = self.subscriptions.subscribe(uri, caller, None);
+            self.act_on_subscriptions(acts, now);
+        }
+        self.settle_level(None, now);
+        self.pump(now);
+    }
+
+    /// A caller is gone: its calls are cancelled, its asks fail, its subscriptions, level and tasks are released.
+    pub fn close(&mut self, caller: CallerId, now: Duration) {
+        if self.callers.remove(&caller).is_none() {
+            return;
+        }
+        let mut calls: Vec<CallId> = self.calls.iter().filter(|(_, c)| c.owner() == caller).map(|(id, _)| *id).collect();
+        calls.sort_unstable();
+        for call in calls {
+            self.cancel_known(call, Some("the session ended"), now);
+        }
+        self.fail_asks_of(caller);
+        self.levels.close(caller);
+        self.settle_level(None, now);
+        let acts = self.subscriptions.forget(caller, now);
+        self.act_on_subscriptions(acts, now);
+        for task in self.tasks.forget(caller) {
+            let params = serde_json::json!({ "taskId": task }).to_string();
+            self.own_call(Method::TasksCancel, Some(Raw::from(params)), calls::Purpose::Forgotten, now);
+        }
+        self.elicitations.retain(|_, owner| *owner != caller);
+        self.pump(now);
+    }
+
+    // === The child's life ===
+
+    /// The handshake is done; `next_wire` is the first wire id that it did not use. hub's own calls go out.
+    pub fn warming(&mut self, next_wire: u64, facts: ChildFacts) {
+        self.phase = Phase::Warming;
+        self.next_wire = next_wire;
+        self.facts = Some(facts);
+    }
+
+    /// What is known of the child from an earlier run, before it is up.
+    pub fn expect_facts(&mut self, facts: ChildFacts) {
+        self.facts.get_or_insert(facts);
+    }
+
+    /// The child is usable: the level and the subscriptions are replayed, what waited goes out, and after a restart
+    /// every caller hears that the lists may have changed.
+    pub fn ready(&mut self, restarted: bool, now: Duration) {
+        self.phase = Phase::Up;
+        self.settle_level(None, now);
+        let acts = self.subscriptions.child_up();
+        self.act_on_subscriptions(acts, now);
+        if restarted {
+            for kind in self.facts.unwrap_or_default().lists() {
+                self.list_changed(kind, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    // === Time ===
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Duration) {
+        while let Some(timer) = self.timers.due(now) {
+            match timer {
+                Timer::Hold(ask) => self.hold_over(ask),
+                Timer::Ask(ask) => self.ask_over(ask),
+                Timer::Answer(ask) => self.force_answer(ask),
+                Timer::Look => self.owners.sweep(now, |owner| !self.callers.contains_key(&owner)),
+                Timer::Tomb(wire) => drop(self.tombs.remove(&wire)),
+                Timer::Call(call) => self.call_silent(call, now),
+                Timer::Changed(kind) => self.announce(kind),
+                Timer::Unsubscribe(uri) => {
+                    let acts = self.subscriptions.due(&uri, now);
+                    self.act_on_subscriptions(acts, now);
+                }
+                Timer::Level => self.settle_level(None, now),
+            }
+        }
+        self.tasks.sweep(now);
+        self.pump(now);
+    }
+
+    /// What any input may have made possible.
+    fn pump(&mut self, now: Duration) {
+        if !self.held.is_empty() {
+            self.resolve_held(now);
+        }
+        if !self.answers.is_empty() {
+            self.write_waiting_answers(now);
+        }
+        if !self.queue.is_empty() {
+            self.dispatch(now);
+        }
+        let (calls, asks, tombs) = (&self.calls, &self.asks, &self.tombs);
+        self.timers.compact(calls.len() + asks.len() + tombs.len() + self.subscriptions.len(), |timer| match timer {
+            Timer::Hold(ask) | Timer::Ask(ask) | Timer::Answer(ask) => asks.contains_key(ask),
+            Timer::Tomb(wire) => tombs.contains_key(wire),
+            Timer::Call(call) => calls.contains_key(call),
+            Timer::Look | Timer::Changed(_) | Timer::Unsubscribe(_) | Timer::Level => true,
+        });
+    }
+
+    // === Levels and subscriptions ===
+
+    fn set_level(&mut self, call: CallId, caller: CallerId, params: Option<&Raw>, now: Duration) {
+        if self.facts.is_some_and(|facts| !facts.logging) {
+            return self.finish(call, ErrorObject::method_not_found("logging/setLevel").into());
+        }
+        let level = params.and_then(Object::scan).and_then(|params| Level::parse(&params.get_str("level")?));
+        let Some(level) = level else {
+            return self.finish(call, ErrorObject::invalid_params("`level` must be one of the eight log levels").into());
+        };
+        self.levels.set(caller, level);
+        self.settle_level(Some(call), now);
+    }
+
+    /// Tells the child its level if that changed; `waiter` is answered when the child has accepted it.
+    fn settle_level(&mut self, waiter: Option<CallId>, now: Duration) {
+        let sendable = self.phase == Phase::Up && self.facts.is_some_and(|facts| facts.logging);
+        match if sendable { self.levels.next(now) } else { levels::Next::Nothing } {
+            levels::Next::Send(level) => {
+                let params = Raw::from(format!("{{\"level\":\"{}\"}}", level.as_str()));
+                self.own_call(Method::SetLevel, Some(params), calls::Purpose::Level(waiter), now);
+            }
+            levels::Next::Later(at) => {
+                self.timers.arm(at, Timer::Level);
+                waiter.into_iter().for_each(|call| self.finish(call, Outcome::empty()));
+            }
+            levels::Next::Nothing => waiter.into_iter().for_each(|call| self.finish(call, Outcome::empty())),
+        }
+    }
+
+    fn subscription_call(&mut self, call: CallId, caller: CallerId, method: &Method, params: Option<&Raw>, now: Duration) {
+        if self.facts.is_some_and(|facts| !facts.subscribe) {
+            return self.finish(call, ErrorObject::method_not_found(method.name()).into());
+        }
+        let Some(uri) = params.and_then(Object::scan).and_then(|params| params.get_str("uri")) else {
+            return self.finish(call, ErrorObject::invalid_params("`uri` must be a string").into());
+        };
+        if *method == Method::Subscribe {
+            let acts = self.subscriptions.subscribe(uri, caller, Some(call));
+            self.act_on_subscriptions(acts, now);
+        } else {
+            let acts = self.subscriptions.unsubscribe(&uri, caller, now);
+            self.finish(call, Outcome::empty());
+            self.act_on_subscriptions(acts, now);
+        }
+    }
+
+    fn act_on_subscriptions(&mut self, acts: Vec<subscriptions::Act>, now: Duration) {
+        let params = |uri: &str| Some(Raw::from(serde_json::json!({ "uri": uri }).to_string()));
+        for act in acts {
+            match act {
+                subscriptions::Act::SendSubscribe(uri) if self.phase == Phase::Up => {
+                    self.own_call(Method::Subscribe, params(&uri), calls::Purpose::Subscribe(uri), now);
+                }
+                // Sent by `ready`, when there is a child.
+                subscriptions::Act::SendSubscribe(_) => self.subscriptions.child_gone(),
+                subscriptions::Act::SendUnsubscribe(uri) if self.phase == Phase::Up => {
+                    self.own_call(Method::Unsubscribe, params(&uri), calls::Purpose::Unsubscribe(uri), now);
+                }
+                subscriptions::Act::SendUnsubscribe(_) => {}
+                subscriptions::Act::Later(at, uri) => self.timers.arm(at, Timer::Unsubscribe(uri)),
+                subscriptions::Act::Answer(call, outcome) => self.finish(call, outcome),
+                subscriptions::Act::Refuse(call) => self.finish(call, calls::overloaded("too many subscriptions")),
+            }
+        }
+    }
+
+    // === list_changed ===
+
+    fn list_changed(&mut self, kind: ListKind, now: Duration) {
+        self.out.push_back(Output::Changed(kind));
+        // Templates have no notification of their own: theirs is that of resources.
+        let kind = if kind == ListKind::Templates { ListKind::Resources } else { kind };
+        if self.changed.insert(kind) {
+            self.timers.arm(now + crate::limits::LIST_CHANGED_COALESCE, Timer::Changed(kind));
+        }
+    }
+
+    fn announce(&mut self, kind: ListKind) {
+        if self.changed.remove(&kind) {
+            let mut callers: Vec<CallerId> = self.callers.keys().copied().collect();
+            callers.sort_unstable();
+            for caller in callers {
+                let delivery = Delivery::Notification { method: kind.changed(), params: None };
+                self.out.push_back(Output::ToCaller(caller, delivery));
+            }
+        }
+    }
+
+    fn finish(&mut self, call: CallId, outcome: Outcome) {
+        self.out.push_back(Output::Deliver(call, Delivery::Finish(outcome)));
+    }
+
+    fn write(&mut self, line: Line) {
+        self.out.push_back(Output::Write(line));
+    }
+}

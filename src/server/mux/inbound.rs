@@ -1,0 +1,213 @@
+//! Lines of the child: responses, notifications, requests.
+//!
+//! In: one line at a time. Out: deliveries through the [`Mux`]. Owns nothing of its own. May not: forward anything that
+//! it cannot attribute (it counts and drops it).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::mcp::meta::Level;
+use crate::mcp::splice::Object;
+use crate::mcp::{ListKind, Message, Method, Notification, Outcome, Raw, RequestId, Response, WireId, message, scan};
+
+use super::super::outlet::{CallerId, Delivery};
+use super::{Mux, Output};
+
+impl Mux {
+    /// A line of the child was read. Lines that are no messages are counted and dropped; a server that prints to
+    /// stdout is sloppy, not broken (PROTOCOL 0.2.6).
+    pub fn line(&mut self, line: &Bytes, now: Duration) {
+        match message::parse_body(line) {
+            Ok(message::Body::One(message)) => self.on_message(message, now),
+            // Only children of 2025-03-26 may send these.
+            Ok(message::Body::Batch(messages)) => {
+                for message in messages.into_iter().flatten() {
+                    self.on_message(message, now);
+                }
+            }
+            Err(_) => self.out.push_back(Output::Dropped("not a JSON-RPC message")),
+        }
+        self.pump(now);
+    }
+
+    fn on_message(&mut self, message: Message, now: Duration) {
+        match message {
+            Message::Response(response) => self.on_response(response, now),
+            Message::Notification(notification) => self.on_notification(notification, now),
+            Message::Request(request) => self.on_request(request, now),
+        }
+    }
+
+    fn on_response(&mut self, response: Response, now: Duration) {
+        let Some(wire) = response.id.as_ref().and_then(RequestId::as_number).map(WireId) else {
+            return self.out.push_back(Output::Dropped("a response without an id of ours"));
+        };
+        let Some(id) = self.wires.remove(&wire) else {
+            // The late answer of a cancelled call: expected, and nobody's any more.
+            return match self.tombs.remove(&wire) {
+                Some(owner) => self.owners.laid(owner, wire),
+                None => self.out.push_back(Output::Dropped("a response to nothing")),
+            };
+        };
+        let Some(call) = self.calls.remove(&id) else { return };
+        let owner = call.owner();
+        self.owners.ended(owner, wire);
+        self.call_ended_for_asks(owner, wire, false);
+        let outcome = match (response.outcome, &call.method) {
+            (Outcome::Result(result), Method::ToolsCall) => {
+                if call.params.as_ref().is_some_and(|params| memchr::memmem::find(params, b"\"task\"").is_some()) {
+                    let token = call.params.as_ref().and_then(crate::mcp::splice::progress_token);
+                    self.tasks.created(owner, wire, token, &result);
+                }
+                Outcome::Result(result)
+            }
+            (Outcome::Result(result), Method::TasksList) => {
+                Outcome::Result(self.tasks.only_own(owner, &result).unwrap_or_else(|| Raw::from_static(b"{\"tasks\":[]}")))
+            }
+            (Outcome::Result(result), Method::TasksGet | Method::TasksCancel) => {
+                self.note_task_status(&result, now);
+                Outcome::Result(result)
+            }
+            (Outcome::Error(error), Method::ToolsCall) => {
+                self.note_url_elicitations(owner, &error);
+                Outcome::Error(error)
+            }
+            (outcome, _) => outcome,
+        };
+        self.conclude(id, &call, outcome, now);
+    }
+
+    fn note_task_status(&mut self, task: &Raw, now: Duration) {
+        if let Some(task) = Object::scan(task)
+            && let (Some(id), Some(status)) = (task.get_str("taskId"), task.get_str("status"))
+        {
+            self.tasks.status(&id, &status, now);
+        }
+    }
+
+    /// An error `-32042` lists URLs to visit; their completion belongs to whoever got it (2025-11-25,
+    /// client/elicitation#url-mode).
+    fn note_url_elicitations(&mut self, owner: CallerId, error: &Raw) {
+        let list = Object::scan(error)
+            .filter(|error| error.get("code").is_some_and(|code| &code[..] == b"-32042"))
+            .and_then(|error| Object::scan(&error.get("data")?)?.get("elicitations"));
+        if let Some(list) = list.filter(|list| list.first() == Some(&b'[') && scan::text(list).is_ok()) {
+            let ids = message::elements(&list).filter_map(|one| Object::scan(&one)?.get_str("elicitationId"));
+            self.elicitations.extend(ids.map(|id| (id, owner)));
+        }
+    }
+
+    fn on_notification(&mut self, notification: Notification, now: Duration) {
+        let Notification { method, params } = notification;
+        match &method {
+            Method::Progress => self.on_progress(params, now),
+            Method::LogMessage => self.on_log(method, params, now),
+            Method::ToolsChanged => self.list_changed(ListKind::Tools, now),
+            Method::PromptsChanged => self.list_changed(ListKind::Prompts, now),
+            Method::ResourcesChanged => self.list_changed(ListKind::Resources, now),
+            Method::ResourceUpdated => self.on_updated(&method, params),
+            Method::Cancelled => {
+                let id = params.as_ref().and_then(Object::scan).and_then(|params| params.get("requestId"));
+                if let Some(id) = id.and_then(RequestId::from_raw) {
+                    self.ask_cancelled_by_child(&id);
+                }
+            }
+            Method::ElicitationComplete => {
+                let id = params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("elicitationId"));
+                match id.and_then(|id| self.elicitations.remove(&id)) {
+                    Some(owner) => self.to_caller(owner, method, params),
+                    None => self.out.push_back(Output::Dropped("elicitation/complete for nobody")),
+                }
+            }
+            Method::TasksStatus => {
+                let object = params.as_ref().and_then(Object::scan);
+                let owner = object.and_then(|params| self.tasks.owner(&params.get_str("taskId")?));
+                params.iter().for_each(|task| self.note_task_status(task, now));
+                match owner {
+                    Some(owner) => self.to_caller(owner, method, params),
+                    None => self.out.push_back(Output::Dropped("status of an unknown task")),
+                }
+            }
+            _ => self.on_unknown(method, params, now),
+        }
+    }
+
+    fn to_caller(&mut self, caller: CallerId, method: Method, params: Option<Raw>) {
+        self.out.push_back(Output::ToCaller(caller, Delivery::Notification { method, params }));
+    }
+
+    fn on_progress(&mut self, params: Option<Raw>, now: Duration) {
+        let object = params.as_ref().and_then(Object::scan);
+        let token = object.as_ref().and_then(|params| params.get("progressToken"));
+        let wire = token.and_then(RequestId::from_raw).and_then(|token| token.as_number()).map(WireId);
+        let (Some(wire), Some(object), Some(params)) = (wire, object, params) else {
+            return self.out.push_back(Output::Dropped("progress without a token of ours"));
+        };
+        if let Some(id) = self.wires.get(&wire) {
+            if let Some(call) = self.calls.get_mut(id) {
+                call.last_sign = now;
+            }
+            self.out.push_back(Output::Deliver(*id, Delivery::Progress { params }));
+        } else if let Some((owner, token)) = self.tasks.progress(wire) {
+            let params = object.edit(&[("progressToken", Some(&token[..]))]);
+            self.to_caller(owner, Method::Progress, Some(params));
+        } else {
+            self.out.push_back(Output::Dropped("progress of a finished request"));
+        }
+    }
+
+    /// A log line names no request. It goes to the only owner of work at the child, or, when there is none, to all
+    /// that want its level; with several owners it may contain what one must not tell another (PROTOCOL 1.7).
+    fn on_log(&mut self, method: Method, params: Option<Raw>, now: Duration) {
+        let level = params.as_ref().and_then(Object::scan).and_then(|params| Level::parse(&params.get_str("level")?));
+        let Some(level) = level else { return self.out.push_back(Output::Dropped("a log message without a level")) };
+        match self.owners.only_owner(now) {
+            Some(Some(owner)) if self.callers.contains_key(&owner) => {
+                if self.levels.admits(owner, level) {
+                    self.to_owner_stream(owner, method, params);
+                }
+            }
+            Some(None) => {
+                let mut callers: Vec<CallerId> = self.callers.keys().copied().collect();
+                callers.retain(|caller| self.levels.admits(*caller, level));
+                callers.sort_unstable();
+                for caller in callers {
+                    self.to_caller(caller, method.clone(), params.clone());
+                }
+            }
+            _ => self.out.push_back(Output::Dropped("a log message of one of several callers")),
+        }
+    }
+
+    /// To the stream of the owner's newest call, else to the owner's own.
+    fn to_owner_stream(&mut self, owner: CallerId, method: Method, params: Option<Raw>) {
+        let newest = self.owners.get(owner).and_then(|load| load.live.last()).and_then(|wire| self.wires.get(wire));
+        let delivery = Delivery::Notification { method, params };
+        self.out.push_back(match newest {
+            Some(call) => Output::Deliver(*call, delivery),
+            None => Output::ToCaller(owner, delivery),
+        });
+    }
+
+    fn on_updated(&mut self, method: &Method, params: Option<Raw>) {
+        let Some(uri) = params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("uri")) else {
+            return self.out.push_back(Output::Dropped("resources/updated without a uri"));
+        };
+        for caller in self.subscriptions.interested(&uri) {
+            self.to_caller(caller, method.clone(), params.clone());
+        }
+    }
+
+    /// A notification hub has no rule for: to the only owner of work, or to the only caller.
+    fn on_unknown(&mut self, method: Method, params: Option<Raw>, now: Duration) {
+        match self.owners.only_owner(now) {
+            Some(Some(owner)) if self.callers.contains_key(&owner) => self.to_owner_stream(owner, method, params),
+            Some(None) if self.callers.len() == 1 => {
+                let only: Vec<CallerId> = self.callers.keys().copied().collect();
+                only.into_iter().for_each(|caller| self.to_caller(caller, method.clone(), params.clone()));
+            }
+            _ => self.out.push_back(Output::Dropped("an unknown notification of one of several callers")),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Who has work at the child right now: the basis of every attribution (PROTOCOL 1.11).
+//!
+//! In: calls written, answered, cancelled; asks relayed and answered. Out: loads per owner, and the candidates for a
+//! child's request. Owns the counts. May not: decide what happens to an ask (that is `asks`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::super::outlet::CallerId;
+use crate::mcp::WireId;
+
+/// What one owner has at the child.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Load {
+    /// Calls written and not answered, oldest first (wire ids grow).
+    pub(super) live: Vec<WireId>,
+    /// Cancelled calls whose handler may still ask, with the time until which it may.
+    pub(super) ghosts: Vec<(WireId, Duration)>,
+    /// Asks relayed to this owner whose answers are not written yet.
+    pub(super) asks: usize,
+    /// Parallel asks of one call are still being collected until then.
+    pub(super) collecting_until: Duration,
+}
+
+impl Load {
+    /// Can a call of this owner send another ask? A call that waits for an answer cannot (stated assumption of 1.11.7).
+    pub(super) fn unblocked(&self, now: Duration) -> bool {
+        self.live.len() > self.asks || (!self.live.is_empty() && self.collecting_until > now)
+    }
+
+    fn ghost(&self, now: Duration) -> bool {
+        self.ghosts.iter().any(|(_, until)| *until > now)
+    }
+}
+
+/// Who a child's request may belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Candidates {
+    /// Nobody has a call at the child.
+    Nobody,
+    /// Exactly this owner.
+    One(CallerId),
+    /// Several; these are their calls.
+    Several(Vec<WireId>),
+    /// A cancelled call of another owner may be the one: never resolvable to a living call.
+    Ghost,
+}
+
+/// Loads of all owners.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    loads: HashMap<CallerId, Load>,
+}
+
+impl Owners {
+    pub(super) fn load(&mut self, owner: CallerId) -> &mut Load {
+        self.loads.entry(owner).or_default()
+    }
+
+    pub(super) fn get(&self, owner: CallerId) -> Option<&Load> {
+        self.loads.get(&owner)
+    }
+
+    pub(super) fn sent(&mut self, owner: CallerId, wire: WireId) {
+        self.load(owner).live.push(wire);
+    }
+
+    /// A call was answered.
+    pub(super) fn ended(&mut self, owner: CallerId, wire: WireId) {
+        if let Some(load) = self.loads.get_mut(&owner)
+            && let Ok(at) = load.live.binary_search(&wire)
+        {
+            load.live.remove(at);
+        }
+    }
+
+    /// A call was cancelled: it stays a possible owner until `until`.
+    pub(super) fn haunts(&mut self, owner: CallerId, wire: WireId, until: Duration) {
+        self.ended(owner, wire);
+        self.load(owner).ghosts.push((wire, until));
+    }
+
+    /// The late answer of a cancelled call came: its handler is over.
+    pub(super) fn laid(&mut self, owner: CallerId, wire: WireId) {
+        if let Some(load) = self.loads.get_mut(&owner) {
+            load.ghosts.retain(|(ghost, _)| *ghost != wire);
+        }
+    }
+
+    /// Drops empty loads of owners that are gone, and ghosts whose time is over.
+    pub(super) fn sweep(&mut self, now: Duration, gone: impl Fn(CallerId) -> bool) {
+        self.loads.retain(|owner, load| {
+            load.ghosts.retain(|(_, until)| *until > now);
+            !(load.live.is_empty() && load.ghosts.is_empty() && load.asks == 0 && gone(*owner))
+        });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.loads.clear();
+    }
+
+    /// Owners that could send an ask now, other than `except`.
+    pub(super) fn others_unblocked(&self, except: CallerId, now: Duration) -> bool {
+        self.loads.iter().any(|(owner, load)| *owner != except && load.unblocked(now))
+    }
+
+    /// Owners with any call at the child, other than `except`.
+    pub(super) fn others_running(&self, except: CallerId) -> bool {
+        self.loads.iter().any(|(owner, load)| *owner != except && !load.live.is_empty())
+    }
+
+    /// Who a request of the child, read now, may belong to. Under the baton only owners that are not waiting for an
+    /// answer count, as long as there is one.
+    pub(super) fn candidates(&self, baton: bool, now: Duration) -> Candidates {
+        let running = || self.loads.iter().filter(|(_, load)| !load.live.is_empty());
+        let active = baton && running().any(|(_, load)| load.unblocked(now));
+        let mut found: Vec<(CallerId, &Load)> =
+            running().filter(|(_, load)| !active || load.unblocked(now)).map(|(owner, load)| (*owner, load)).collect();
+        let foreign_ghost = self.loads.iter().any(|(owner, load)| load.ghost(now) && !found.iter().any(|(o, _)| o == owner));
+        if foreign_ghost {
+            return Candidates::Ghost;
+        }
+        match found.len() {
+            0 => Candidates::Nobody,
+            1 => Candidates::One(found[0].0),
+            _ => {
+                found.sort_unstable_by_key(|(owner, _)| *owner);
+                Candidates::Several(found.iter().flat_map(|(_, load)| load.live.iter().copied()).collect())
+            }
+        }
+    }
+
+    /// The only owner that has a call at the child, for notifications that carry no id (1.7). Ghosts count.
+    pub(super) fn only_owner(&self, now: Duration) -> Option<Option<CallerId>> {
+        let mut busy = self.loads.iter().filter(|(_, load)| !load.live.is_empty() || load.ghost(now));
+        match (busy.next(), busy.next()) {
+            (None, _) => Some(None),
+            (Some((owner, _)), None) => Some(Some(*owner)),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&CallerId, &Load)> {
+        self.loads.iter()
+    }
+}
