@@ -79,6 +79,12 @@ pub const CONNECTIONS_MAX: usize = 8192;
 pub const HEADER_READ: Duration = Duration::from_secs(10);
 /// A request body must make progress within this time.
 pub const BODY_READ_IDLE: Duration = Duration::from_secs(30);
+/// Largest read buffer of one connection, and so the largest request head.
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 128 << 10;
+/// A connection that hub closes is read from for this long, so that the client sees the last answer.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// The accept loop pauses this long when the machine has no file descriptor or memory left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Default of `startup_timeout`: npx and uvx install on a cold start.
 pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);

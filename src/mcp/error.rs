@@ -20,6 +20,10 @@ pub const INVALID_PARAMS: i64 = -32602;
 pub const INTERNAL_ERROR: i64 = -32603;
 /// A resource is not there (revisions up to 2025-11-25).
 pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// An HTTP request was refused before its message was looked at (what the TypeScript SDK answers with, too).
+pub const HTTP_REFUSED: i64 = -32000;
+/// No such session: the client must initialize again (what the TypeScript SDK answers with, too).
+pub const SESSION_NOT_FOUND: i64 = -32001;
 /// A URL must be visited first (2025-11-25, client/elicitation).
 pub const URL_ELICITATION_REQUIRED: i64 = -32042;
 

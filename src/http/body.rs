@@ -1,0 +1,163 @@
+//! Bodies: how a request's is taken in, and what a reply's is made of.
+//!
+//! In: hyper's incoming body and a limit; bytes and streams for a reply. Out: one [`Bytes`]; a [`ReplyBody`] for hyper.
+//! Owns: what it has read so far. May not: look into a body, copy a reply, or read past the limit.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::limits;
+
+use super::respond::Refusal;
+
+/// Most pieces of one [`ReplyBody::Full`]: what stands before a payload, the payload, what stands behind it.
+pub const PIECES_MAX: usize = 3;
+
+/// A body without a length of its own: an event stream. It ends when it is over, and being dropped means that the
+/// client is gone.
+pub type BoxedStream = Pin<Box<dyn Body<Data = Bytes, Error = Infallible> + Send>>;
+
+/// The body of a reply.
+pub enum ReplyBody {
+    /// Nothing.
+    Empty,
+    /// Everything at once: payload bytes are handed to the socket from where they are, with an exact length.
+    Full(Pieces),
+    /// Piece by piece, as long as it takes.
+    Stream(BoxedStream),
+}
+
+/// The pieces of a body that are still to be written, in order.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    bytes: [Bytes; PIECES_MAX],
+    next: usize,
+}
+
+impl Pieces {
+    fn left(&self) -> usize {
+        self.bytes[self.next..].iter().map(Bytes::len).sum()
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        while self.next < PIECES_MAX {
+            let piece = std::mem::take(&mut self.bytes[self.next]);
+            self.next += 1;
+            if !piece.is_empty() {
+                return Some(piece);
+            }
+        }
+        None
+    }
+}
+
+impl ReplyBody {
+    /// A body of these pieces, written one after the other.
+    pub fn pieces(bytes: [Bytes; PIECES_MAX]) -> Self {
+        Self::Full(Pieces { bytes, next: 0 })
+    }
+
+    /// A body that is a stream.
+    pub fn stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
+        Self::Stream(Box::pin(body))
+    }
+}
+
+impl From<Bytes> for ReplyBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::pieces([bytes, Bytes::new(), Bytes::new()])
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(pieces) => Poll::Ready(pieces.take().map(|piece| Ok(Frame::data(piece)))),
+            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(pieces) => pieces.left() == 0,
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(pieces) => SizeHint::with_exact(pieces.left() as u64),
+            Self::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// The whole body of a request, at most `max` bytes.
+///
+/// A declared length over the limit is refused before anything is read, so a client that waits for `100 Continue` never
+/// sends it. A body that came in one piece is not copied; one that comes in several is copied once, into a buffer of its
+/// declared length (pages that were not written to cost nothing, so a lie about the length costs its author only).
+pub async fn collect<B>(mut body: B, max: usize) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let declared = declared_length(&body, max)?;
+    let Some(first) = next_piece(&mut body).await? else { return Ok(Bytes::new()) };
+    if first.len() > max {
+        return Err(Refusal::BodyTooLarge { max });
+    }
+    if declared == Some(first.len()) || body.is_end_stream() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(declared.unwrap_or(first.len() * 4));
+    whole.extend_from_slice(&first);
+    drop(first);
+    while let Some(piece) = next_piece(&mut body).await? {
+        if whole.len() + piece.len() > max {
+            return Err(Refusal::BodyTooLarge { max });
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+fn declared_length(body: &impl Body, max: usize) -> Result<Option<usize>, Refusal> {
+    let Some(length) = body.size_hint().exact() else { return Ok(None) };
+    match usize::try_from(length) {
+        Ok(length) if length <= max => Ok(Some(length)),
+        _ => Err(Refusal::BodyTooLarge { max }),
+    }
+}
+
+async fn next_piece<B>(body: &mut B) -> Result<Option<Bytes>, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    loop {
+        let frame = match tokio::time::timeout(limits::BODY_READ_IDLE, body.frame()).await {
+            Err(_elapsed) => return Err(Refusal::BodyTooSlow { idle: limits::BODY_READ_IDLE }),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(Refusal::BodyBroken(Box::new(error))),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        // Trailers are of no use here, and an empty piece is no piece.
+        if let Ok(data) = frame.into_data()
+            && data.has_remaining()
+        {
+            return Ok(Some(data));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Which path means what, on which listener (DESIGN 3.3).
+//!
+//! In: a [`Face`], a path, the servers. Out: a [`Route`], or a [`Refusal`]. Owns nothing. May not: answer "not found" for
+//! a configured server, whatever state it is in.
+
+use hyper::Method;
+
+use crate::config::ServerName;
+use crate::server::Registry;
+use crate::session::EndpointId;
+
+use super::{Face, Refusal};
+
+/// What a path leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Streamable HTTP.
+    Mcp(EndpointId),
+    /// The stream of HTTP+SSE (2024-11-05).
+    Sse(EndpointId),
+    /// Where its client posts.
+    Messages(EndpointId),
+    /// Is it alive?
+    Health(EndpointId),
+    /// Is everything that should run up?
+    Ready,
+    /// Numbers for Prometheus.
+    Metrics,
+}
+
+impl Route {
+    /// The methods that it takes, as in `Allow`.
+    pub(super) fn allow(&self) -> &'static str {
+        match self {
+            Self::Mcp(_) => "GET, POST, DELETE, OPTIONS",
+            // POST is refused with 405 so that clients of both transports can tell which one this is (PROTOCOL 1.20).
+            Self::Sse(_) => "GET",
+            Self::Messages(_) => "POST, OPTIONS",
+            Self::Health(_) | Self::Ready | Self::Metrics => "GET, HEAD",
+        }
+    }
+
+    /// Does it take this method? `OPTIONS` is answered for every path.
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// Finds the route of a path.
+pub(super) fn find(face: &Face, path: &str, registry: &Registry) -> Result<Route, Refusal> {
+    let nothing = || Refusal::NoSuchPath { path: path.to_owned() };
+    let (endpoint, rest) = match face {
+        Face::Server(name) => (EndpointId::Server(name.clone()), path),
+        Face::Hub => match path.strip_prefix("/servers/") {
+            None => (EndpointId::Aggregate, path),
+            Some(named) => {
+                let slash = named.find('/').ok_or_else(nothing)?;
+                let (name, rest) = named.split_at(slash);
+                (EndpointId::Server(configured(name, registry)?), rest)
+            }
+        },
+    };
+    match (rest, face) {
+        ("/mcp", _) => Ok(Route::Mcp(endpoint)),
+        ("/sse", _) => Ok(Route::Sse(endpoint)),
+        ("/messages", _) => Ok(Route::Messages(endpoint)),
+        ("/healthz", _) => Ok(Route::Health(endpoint)),
+        ("/readyz", Face::Hub) if endpoint == EndpointId::Aggregate => Ok(Route::Ready),
+        ("/metrics", Face::Hub) if endpoint == EndpointId::Aggregate => Ok(Route::Metrics),
+        _ => Err(nothing()),
+    }
+}
+
+fn configured(name: &str, registry: &Registry) -> Result<ServerName, Refusal> {
+    match registry.get(name) {
+        Some(server) => Ok(server.name.clone()),
+        None => Err(Refusal::NoSuchServer { name: name.to_owned() }),
+    }
+}
