@@ -1,3 +1,17 @@
-//! Filled in next.
+//! Black-box tests: the real `hub` binary between raw HTTP clients and scripted servers.
+//!
+//! In: `CARGO_BIN_EXE_hub` and the `fake_server` example. Out: a verdict per rule of PROTOCOL.md 5.3 and DESIGN.md. Each
+//! test owns its hub, its folder and its processes. May not: link hub's code, use an SDK, touch the user's files, or
+//! leave a process behind.
 
-fn main() {}
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests block, sleep while they poll, and say on stderr why they failed"
+)]
+
+mod support;
+
+mod ids;
