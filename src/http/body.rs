@@ -161,3 +161,100 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
+    use http_body_util::Full;
+
+    use super::*;
+
+    /// A body of these pieces; with `hangs`, one that never ends.
+    struct Scripted {
+        pieces: VecDeque<Bytes>,
+        declared: Option<u64>,
+        hangs: bool,
+    }
+
+    impl Scripted {
+        fn new(pieces: &[&'static str], declared: Option<u64>) -> Self {
+            let pieces = pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
+            Self { pieces, declared, hangs: false }
+        }
+    }
+
+    impl Body for Scripted {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            match self.pieces.pop_front() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None if self.hangs => Poll::Pending,
+                None => Poll::Ready(None),
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.declared.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    #[tokio::test]
+    async fn one_piece_is_not_copied() {
+        let bytes = Bytes::from_static(b"{\"a\":1}");
+        let taken = collect(Full::new(bytes.clone()), 7).await.expect("fits");
+        assert_eq!(taken.as_ptr(), bytes.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined() {
+        let body = Scripted::new(&["ab", "", "cd", "e"], Some(5));
+        assert_eq!(collect(body, 5).await.expect("fits"), "abcde");
+        let body = Scripted::new(&["ab", "cd"], None);
+        assert_eq!(collect(body, 4).await.expect("fits"), "abcd");
+        assert_eq!(collect(Scripted::new(&[], None), 4).await.expect("fits"), "");
+    }
+
+    #[tokio::test]
+    async fn one_byte_over_the_limit_is_refused() {
+        let declared = Scripted::new(&["not read"], Some(5));
+        assert!(matches!(collect(declared, 4).await, Err(Refusal::BodyTooLarge { max: 4 })));
+        let undeclared = Scripted::new(&["ab", "cde"], None);
+        assert!(matches!(collect(undeclared, 4).await, Err(Refusal::BodyTooLarge { max: 4 })));
+        let at_once = Scripted::new(&["abcde"], None);
+        assert!(matches!(collect(at_once, 4).await, Err(Refusal::BodyTooLarge { max: 4 })));
+        let boast = Scripted::new(&[], Some(u64::MAX));
+        assert!(matches!(collect(boast, 4).await, Err(Refusal::BodyTooLarge { max: 4 })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let mut body = Scripted::new(&["ab"], Some(5));
+        body.hangs = true;
+        let begun = tokio::time::Instant::now();
+        assert!(matches!(collect(body, 9).await, Err(Refusal::BodyTooSlow { .. })));
+        assert_eq!(begun.elapsed().as_secs(), limits::BODY_READ_IDLE.as_secs());
+        assert!(begun.elapsed() < limits::BODY_READ_IDLE + Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_reply_has_an_exact_length_and_its_own_bytes() {
+        let payload = Bytes::from(vec![b'x'; 1000]);
+        let body = ReplyBody::pieces([Bytes::from_static(b"<"), payload.clone(), Bytes::from_static(b">")]);
+        assert_eq!(body.size_hint().exact(), Some(1002));
+        let mut body = body;
+        let mut frames = Vec::new();
+        while let Some(frame) = body.frame().await {
+            frames.push(frame.expect("infallible").into_data().expect("data"));
+        }
+        assert_eq!(frames[1].as_ptr(), payload.as_ptr());
+        assert_eq!(frames.len(), 3);
+        assert!(body.is_end_stream() && ReplyBody::Empty.is_end_stream());
+    }
+}

@@ -158,3 +158,113 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
         Some(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hyper::Request;
+
+    use super::*;
+
+    fn rules() -> Rules {
+        let origins = [Origin::parse("https://tools.example").expect("an origin")];
+        Rules::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), &["Hub.Test".to_owned()], &origins)
+    }
+
+    fn head(target: &str, headers: &[(&str, &str)]) -> Parts {
+        let request =
+            headers.iter().fold(Request::builder().uri(target), |request, (name, value)| request.header(*name, *value));
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    fn verdict(headers: &[(&str, &str)]) -> Option<&'static str> {
+        match rules().check(&head("/mcp", headers)) {
+            Ok(_) => None,
+            Err(Refusal::ForeignHost) => Some("host"),
+            Err(Refusal::ForeignOrigin) => Some("origin"),
+            Err(_) => Some("other"),
+        }
+    }
+
+    #[test]
+    fn only_own_names_are_hosts() {
+        for good in ["localhost", "LOCALHOST:1", "127.0.0.1:18901", "[::1]", "[::1]:80", "127.0.0.2:9", "hub.test:80"] {
+            assert_eq!(verdict(&[("host", good)]), None, "{good}");
+        }
+        for bad in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.3",
+            "localhost@evil.example",
+            "evil.example:80@localhost",
+            "localhost:80:80",
+            "localhost:x",
+            "localhost:99999",
+            "[::1",
+            "[::1]x",
+            "::1",
+            "",
+        ] {
+            assert_eq!(verdict(&[("host", bad)]), Some("host"), "{bad:?}");
+        }
+        assert_eq!(verdict(&[]), Some("host"), "HTTP/1.0 without a host");
+        assert_eq!(verdict(&[("host", "localhost"), ("host", "localhost")]), Some("host"), "which one counts?");
+    }
+
+    #[test]
+    fn an_absolute_target_is_checked_too() {
+        let headers = [("host", "localhost")];
+        assert!(rules().check(&head("http://localhost:1/mcp", &headers)).is_ok());
+        assert!(matches!(rules().check(&head("http://evil.example/mcp", &headers)), Err(Refusal::ForeignHost)));
+    }
+
+    #[test]
+    fn only_loopback_and_configured_pages_may_call() {
+        let with = |origin| verdict(&[("host", "localhost"), ("origin", origin)]);
+        for good in [
+            "http://localhost:6274",
+            "https://localhost",
+            "http://127.0.0.1:3000",
+            "http://[::1]:3000",
+            "https://tools.example",
+            "HTTPS://TOOLS.example:443",
+        ] {
+            assert_eq!(with(good), None, "{good}");
+        }
+        for bad in [
+            "null",
+            "",
+            "http://evil.example",
+            "http://localhost.evil.example",
+            "http://tools.example",
+            "https://tools.example:444",
+            "https://sub.tools.example",
+            "file://localhost",
+            "http://localhost/path",
+            "localhost",
+        ] {
+            assert_eq!(with(bad), Some("origin"), "{bad:?}");
+        }
+        let twice = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "http://evil.example")];
+        assert_eq!(verdict(&twice), Some("origin"));
+    }
+
+    #[test]
+    fn a_preflight_allows_what_the_protocol_sends() {
+        let asked = "mcp-session-id, Mcp-Param-Owner, x-evil, mcp-param-\u{7f}";
+        let request = head("/mcp", &[("access-control-request-private-network", "true")]);
+        let mut headers = request.headers;
+        headers.insert(
+            header::ACCESS_CONTROL_REQUEST_HEADERS,
+            HeaderValue::from_bytes(asked.replace('\u{7f}', "x y").as_bytes()).expect("a header"),
+        );
+        let answer = preflight(&headers, "GET, POST, DELETE, OPTIONS");
+        let allowed = answer[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().expect("text");
+        assert!(allowed.starts_with("content-type, accept, authorization"));
+        assert!(allowed.ends_with("mcp-name, mcp-param-owner"), "{allowed}");
+        assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_METHODS], "GET, POST, DELETE, OPTIONS");
+        assert_eq!(answer[PRIVATE_NETWORK_ALLOWED], "true");
+    }
+}

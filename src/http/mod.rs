@@ -14,6 +14,8 @@ mod health;
 pub mod respond;
 mod route;
 pub mod sse2024;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use hyper::{Method, Request};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ServerName;
+use crate::config::{HubSpec, ServerName};
 use crate::limits;
 use crate::server::Registry;
 
@@ -48,6 +50,13 @@ pub struct Settings {
     pub rules: guard::Rules,
     /// Largest request body in bytes.
     pub body_max: usize,
+}
+
+impl From<&HubSpec> for Settings {
+    fn from(hub: &HubSpec) -> Self {
+        let origins: Vec<_> = hub.allowed_origins.iter().filter_map(|origin| guard::Origin::parse(origin)).collect();
+        Self { rules: guard::Rules::new(hub.host, &hub.allowed_hosts, &origins), body_max: hub.body_bytes_max }
+    }
 }
 
 impl Default for Settings {

@@ -90,7 +90,7 @@ pub enum Refusal {
         /// The message's id, if it could be read.
         id: Option<RequestId>,
         /// What is wrong with it.
-        error: ErrorObject,
+        error: Box<ErrorObject>,
     },
     /// A session id is needed here.
     #[error("Bad request: the Mcp-Session-Id header is missing; send initialize first.")]
@@ -110,6 +110,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A request that is malformed, or whose message is: 400 with a JSON-RPC error, with the id where it is known.
+    pub fn malformed(id: Option<RequestId>, error: ErrorObject) -> Self {
+        Self::Malformed { id, error: Box::new(error) }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchPath { .. } | Self::NoSuchServer { .. } | Self::UnknownSession => StatusCode::NOT_FOUND,
@@ -215,8 +220,8 @@ pub fn with_headers(mut reply: Reply, headers: HeaderMap) -> Reply {
 
 /// What is written to a connection beyond the limit before it is closed: no parser, no task, no allocation.
 pub const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 112\r\n\r\n\
-    {\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32000,\"message\":\"hub is at its limit of open connections; try again later.\"}}\r\n";
+    content-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 111\r\n\r\n\
+    {\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32000,\"message\":\"hub is at its limit of open connections; try again later.\"}}";
 
 fn with_type(body: ReplyBody, content_type: HeaderValue) -> Reply {
     let mut reply = Response::new(body);

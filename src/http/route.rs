@@ -77,3 +77,63 @@ fn configured(name: &str, registry: &Registry) -> Result<ServerName, Refusal> {
         None => Err(Refusal::NoSuchServer { name: name.to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::registry::{NotRunning, Registered};
+
+    fn name(text: &str) -> ServerName {
+        ServerName::new(text).expect("a name")
+    }
+
+    fn registry() -> Registry {
+        let server =
+            |text| Registered { name: name(text), port: 1, handle: Err(NotRunning::Disabled), listen_failure: None };
+        Registry::new(vec![server("git"), server("time")])
+    }
+
+    fn route(face: &Face, path: &str) -> Option<Route> {
+        find(face, path, &registry()).ok()
+    }
+
+    #[test]
+    fn the_port_of_a_server_serves_that_server_only() {
+        let face = Face::Server(name("git"));
+        let git = EndpointId::Server(name("git"));
+        assert_eq!(route(&face, "/mcp"), Some(Route::Mcp(git.clone())));
+        assert_eq!(route(&face, "/sse"), Some(Route::Sse(git.clone())));
+        assert_eq!(route(&face, "/messages"), Some(Route::Messages(git.clone())));
+        assert_eq!(route(&face, "/healthz"), Some(Route::Health(git)));
+        for nothing in ["/", "", "/mcp/", "/readyz", "/metrics", "/servers/git/mcp", "/servers/time/mcp", "/MCP"] {
+            assert_eq!(route(&face, nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_hub_port_serves_all_and_each() {
+        let (all, time) = (EndpointId::Aggregate, EndpointId::Server(name("time")));
+        assert_eq!(route(&Face::Hub, "/mcp"), Some(Route::Mcp(all.clone())));
+        assert_eq!(route(&Face::Hub, "/messages"), Some(Route::Messages(all.clone())));
+        assert_eq!(route(&Face::Hub, "/healthz"), Some(Route::Health(all)));
+        assert_eq!(route(&Face::Hub, "/readyz"), Some(Route::Ready));
+        assert_eq!(route(&Face::Hub, "/metrics"), Some(Route::Metrics));
+        assert_eq!(route(&Face::Hub, "/servers/time/mcp"), Some(Route::Mcp(time.clone())));
+        assert_eq!(route(&Face::Hub, "/servers/time/sse"), Some(Route::Sse(time.clone())));
+        assert_eq!(route(&Face::Hub, "/servers/time/messages"), Some(Route::Messages(time)));
+        for nothing in
+            ["/servers", "/servers/", "/servers/time", "/servers//mcp", "/servers/other/mcp", "/servers/time/metrics"]
+        {
+            assert_eq!(route(&Face::Hub, nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn methods_are_those_of_the_protocol() {
+        let mcp = Route::Mcp(EndpointId::Aggregate);
+        assert!(mcp.takes(&Method::GET) && mcp.takes(&Method::POST) && mcp.takes(&Method::DELETE));
+        assert!(!mcp.takes(&Method::PUT) && !mcp.takes(&Method::HEAD));
+        assert_eq!(Route::Sse(EndpointId::Aggregate).allow(), "GET");
+        assert!(!Route::Messages(EndpointId::Aggregate).takes(&Method::GET));
+    }
+}

@@ -164,7 +164,8 @@ impl Mux {
     }
 
     fn relay_for_task(&mut self, ask: AskId, owner: CallerId, now: Duration) {
-        let result_call = self.calls.iter().filter(|(_, call)| call.caller == owner && call.method == Method::TasksResult);
+        let result_call =
+            self.calls.iter().filter(|(_, call)| call.caller == owner && call.method == Method::TasksResult);
         let call = result_call.filter(|(_, call)| call.wire.is_some()).map(|(id, _)| *id).max();
         self.show(ask, owner, call, Vec::new(), now);
     }
@@ -183,7 +184,9 @@ impl Mux {
         entry.stage = Stage::Relayed(owner);
         entry.call = call;
         let shown = Ask { id: ask, method: entry.method.clone(), params: entry.params.clone() };
-        if let Some(id) = entry.params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("elicitationId")) {
+        if let Some(id) =
+            entry.params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("elicitationId"))
+        {
             self.elicitations.insert(id, owner);
         }
         if !causes.is_empty() {
@@ -318,7 +321,8 @@ impl Mux {
     }
 
     pub(super) fn fail_asks_of(&mut self, owner: CallerId) {
-        let mut asks: Vec<AskId> = self.asks.iter().filter(|(_, e)| e.owner() == Some(owner)).map(|(id, _)| *id).collect();
+        let mut asks: Vec<AskId> =
+            self.asks.iter().filter(|(_, e)| e.owner() == Some(owner)).map(|(id, _)| *id).collect();
         asks.sort_unstable();
         for ask in asks {
             self.fail(ask, &caller_gone());

@@ -60,7 +60,8 @@ pub(super) fn overloaded(message: &str) -> Outcome {
 /// is not looked at.
 fn string_member(params: &Raw, key: &str) -> Option<String> {
     let start = scan::skip_space(params, 0);
-    let member = scan::members(params, start)?.map_while(Result::ok).find(|m| scan::key_is(&params[m.key.clone()], key))?;
+    let member =
+        scan::members(params, start)?.map_while(Result::ok).find(|m| scan::key_is(&params[m.key.clone()], key))?;
     scan::unquote(&params[member.value]).map(std::borrow::Cow::into_owned)
 }
 
@@ -72,7 +73,9 @@ impl Mux {
         }
         match method {
             Method::SetLevel => self.set_level(id, caller, params.as_ref(), now),
-            Method::Subscribe | Method::Unsubscribe => self.subscription_call(id, caller, &method, params.as_ref(), now),
+            Method::Subscribe | Method::Unsubscribe => {
+                self.subscription_call(id, caller, &method, params.as_ref(), now)
+            }
             Method::TasksGet | Method::TasksResult | Method::TasksCancel => {
                 let task = params.as_ref().and_then(|params| string_member(params, "taskId"));
                 if task.as_ref().and_then(|task| self.tasks.owner(task)) == Some(caller) {
@@ -122,7 +125,15 @@ impl Mux {
         self.enqueue(id, CallerId::HUB, method, params, purpose, now);
     }
 
-    fn enqueue(&mut self, id: CallId, caller: CallerId, method: Method, params: Option<Raw>, purpose: Purpose, now: Duration) {
+    fn enqueue(
+        &mut self,
+        id: CallId,
+        caller: CallerId,
+        method: Method,
+        params: Option<Raw>,
+        purpose: Purpose,
+        now: Duration,
+    ) {
         self.calls.insert(id, Call::new(caller, method, params, purpose, now));
         self.queue.push_back(id);
         if let Some(timeout) = self.options.request_timeout {
@@ -191,7 +202,8 @@ impl Mux {
         match &call.purpose {
             Purpose::Delivered => self.finish(id, outcome),
             Purpose::Level(waiter) => {
-                let outcome = if let Outcome::Error(error) = outcome { Outcome::Error(error) } else { Outcome::empty() };
+                let outcome =
+                    if let Outcome::Error(error) = outcome { Outcome::Error(error) } else { Outcome::empty() };
                 waiter.iter().for_each(|waiter| self.finish(*waiter, outcome.clone()));
             }
             Purpose::Subscribe(uri) => {
@@ -265,7 +277,11 @@ impl Mux {
         let mut again = Vec::new();
         for (_, id) in written {
             let Some(mut call) = self.calls.remove(&id) else { continue };
-            if call.purpose == Purpose::Delivered && call.caller != CallerId::HUB && !call.repeated && self.repeatable(&call) {
+            if call.purpose == Purpose::Delivered
+                && call.caller != CallerId::HUB
+                && !call.repeated
+                && self.repeatable(&call)
+            {
                 call.wire = None;
                 call.repeated = true;
                 self.calls.insert(id, call);
@@ -305,7 +321,8 @@ impl Mux {
                 // A task-augmented call creates something; its hint does not matter.
                 let object = Object::scan(params);
                 object.is_some_and(|object| {
-                    object.get("task").is_none() && object.get_str("name").is_some_and(|name| self.read_only.contains(&name))
+                    object.get("task").is_none()
+                        && object.get_str("name").is_some_and(|name| self.read_only.contains(&name))
                 })
             }),
             Method::PromptsGet | Method::ResourcesRead | Method::Complete => true,

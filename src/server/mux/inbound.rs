@@ -62,9 +62,9 @@ impl Mux {
                 }
                 Outcome::Result(result)
             }
-            (Outcome::Result(result), Method::TasksList) => {
-                Outcome::Result(self.tasks.only_own(owner, &result).unwrap_or_else(|| Raw::from_static(b"{\"tasks\":[]}")))
-            }
+            (Outcome::Result(result), Method::TasksList) => Outcome::Result(
+                self.tasks.only_own(owner, &result).unwrap_or_else(|| Raw::from_static(b"{\"tasks\":[]}")),
+            ),
             (Outcome::Result(result), Method::TasksGet | Method::TasksCancel) => {
                 self.note_task_status(&result, now);
                 Outcome::Result(result)

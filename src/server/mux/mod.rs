@@ -254,7 +254,8 @@ impl Mux {
         if self.callers.remove(&caller).is_none() {
             return;
         }
-        let mut calls: Vec<CallId> = self.calls.iter().filter(|(_, c)| c.owner() == caller).map(|(id, _)| *id).collect();
+        let mut calls: Vec<CallId> =
+            self.calls.iter().filter(|(_, c)| c.owner() == caller).map(|(id, _)| *id).collect();
         calls.sort_unstable();
         for call in calls {
             self.cancel_known(call, Some("the session ended"), now);
@@ -353,7 +354,8 @@ impl Mux {
         }
         let level = params.and_then(Object::scan).and_then(|params| Level::parse(&params.get_str("level")?));
         let Some(level) = level else {
-            return self.finish(call, ErrorObject::invalid_params("`level` must be one of the eight log levels").into());
+            return self
+                .finish(call, ErrorObject::invalid_params("`level` must be one of the eight log levels").into());
         };
         self.levels.set(caller, level);
         self.settle_level(Some(call), now);
@@ -375,7 +377,14 @@ impl Mux {
         }
     }
 
-    fn subscription_call(&mut self, call: CallId, caller: CallerId, method: &Method, params: Option<&Raw>, now: Duration) {
+    fn subscription_call(
+        &mut self,
+        call: CallId,
+        caller: CallerId,
+        method: &Method,
+        params: Option<&Raw>,
+        now: Duration,
+    ) {
         if self.facts.is_some_and(|facts| !facts.subscribe) {
             return self.finish(call, ErrorObject::method_not_found(method.name()).into());
         }

@@ -116,7 +116,8 @@ impl Owners {
         let active = baton && running().any(|(_, load)| load.unblocked(now));
         let mut found: Vec<(CallerId, &Load)> =
             running().filter(|(_, load)| !active || load.unblocked(now)).map(|(owner, load)| (*owner, load)).collect();
-        let foreign_ghost = self.loads.iter().any(|(owner, load)| load.ghost(now) && !found.iter().any(|(o, _)| o == owner));
+        let foreign_ghost =
+            self.loads.iter().any(|(owner, load)| load.ghost(now) && !found.iter().any(|(o, _)| o == owner));
         if foreign_ghost {
             return Candidates::Ghost;
         }

@@ -129,7 +129,12 @@ mod tests {
     fn only_the_owner_sees_a_task() {
         let (a, b) = (CallerId(1), CallerId(2));
         let mut tasks = Tasks::default();
-        tasks.created(a, WireId(5), Some(Bytes::from_static(b"\"tok\"")), &Bytes::from_static(br#"{"task":{"taskId":"x","status":"working"}}"#));
+        tasks.created(
+            a,
+            WireId(5),
+            Some(Bytes::from_static(b"\"tok\"")),
+            &Bytes::from_static(br#"{"task":{"taskId":"x","status":"working"}}"#),
+        );
         tasks.created(b, WireId(6), None, &Bytes::from_static(br#"{"task":{"taskId":"y"}}"#));
         assert_eq!((tasks.owner("x"), tasks.owner("y"), tasks.owner("z")), (Some(a), Some(b), None));
         let all = Bytes::from_static(br#"{"tasks":[{"taskId":"x"},{"taskId":"y"},{"taskId":"z"}],"nextCursor":"c"}"#);
