@@ -92,14 +92,20 @@ pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 pub const STOP_STDIN_GRACE: Duration = Duration::from_secs(2);
 /// After SIGTERM to its group a child has this long before SIGKILL.
 pub const STOP_TERM_GRACE: Duration = Duration::from_secs(3);
+/// After SIGKILL a process that still does not end (it hangs in the kernel) is given up after this long.
+pub const STOP_KILL_GRACE: Duration = Duration::from_secs(5);
 /// A changed or stopped server finishes what is in flight within this time.
 pub const DRAIN: Duration = Duration::from_secs(10);
 /// Lines of stderr kept in memory per instance.
 pub const STDERR_TAIL_LINES_MAX: usize = 200;
 /// Longest line of stderr that is kept whole.
 pub const STDERR_LINE_BYTES_MAX: usize = 8 << 10;
+/// Pieces of stderr that wait for the log thread; more are dropped and counted.
+pub const LOG_QUEUE_MAX: usize = 256;
 /// A log file is rotated at this size; two generations are kept.
 pub const LOG_FILE_BYTES_MAX: u64 = 5 << 20;
+/// Operations that wait for the store's thread.
+pub const STORE_QUEUE_MAX: usize = 1024;
 /// Exits within [`CRASH_LOOP_WINDOW`] that make a server `failed`.
 pub const CRASH_LOOP_EXITS_MAX: usize = 10;
 /// See [`CRASH_LOOP_EXITS_MAX`].

@@ -1,1 +1,13 @@
-//! The platform room.
+//! The operating system: processes, pipes, sockets, folders, signals, and what `/proc` tells.
+//!
+//! In: paths, descriptors, process ids. Out: safe values of them. Owns the guardian process and the lock of the control
+//! socket. May not: know what a server, a message or a session is. The only room with `unsafe` and `cfg(target_os)`.
+
+pub mod family;
+pub mod guardian;
+pub mod guarding;
+pub mod pipe;
+pub mod process;
+mod procfs;
+pub mod rlimits;
+pub mod signals;
