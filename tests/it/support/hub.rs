@@ -3,12 +3,12 @@
 //! In: a [`Setup`]. Out: a running daemon, its command line, its ports. Owns the folder and every process that carries its
 //! marker. May not: outlive the test; when it is dropped, nothing of it is left, or the test fails.
 
+use super::eventually::within;
 use super::http::Target;
 use super::journal::Journal;
 use super::procs::{self, Proc};
 use super::session::Session;
 use super::setup::Setup;
-use super::eventually::within;
 use super::{eventually, patience};
 use nix::sys::signal::Signal;
 use serde_json::Value;
