@@ -5,7 +5,9 @@
 //! the aggregate.
 
 pub mod handle;
+mod lists;
 pub mod mux;
+mod opening;
 pub mod outlet;
 pub mod registry;
 pub mod snapshot;

@@ -32,6 +32,7 @@ use crate::mcp::{ClientCapabilities, ErrorObject, Line, ListKind, Method, Outcom
 
 use super::outlet::{AskId, CallId, CallerId, Delivery};
 use asks::AskEntry;
+pub(in crate::server) use asks::roots_answer;
 use calls::Call;
 use levels::Levels;
 use owners::Owners;
