@@ -138,3 +138,13 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 4 << 20;
 pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(100);
 /// hub.toml is looked at this often even without a notice: network folders send none, and watches can be exhausted.
 pub const CONFIG_POLL: Duration = Duration::from_secs(5);
+/// A `failed` server is tried again by a request, but not more often than this.
+pub const FAILED_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// A start occupies one of the `spawns_max` permits at most this long.
+pub const SPAWN_PERMIT: Duration = Duration::from_secs(5);
+/// `hub restart` lets what is in flight finish this long.
+pub const RESTART_GRACE: Duration = Duration::from_secs(2);
+/// Commands queued towards one server task.
+pub const SERVER_QUEUE_MAX: usize = 64;
+/// Default of `idle_stop` for instances of `share = "session"`.
+pub const SESSION_INSTANCE_IDLE: Duration = Duration::from_secs(1800);

@@ -5,14 +5,20 @@
 //! the aggregate.
 
 pub mod handle;
+mod instance;
+mod life;
 mod lists;
 pub mod mux;
 mod opening;
 pub mod outlet;
 pub mod registry;
 pub mod snapshot;
+mod task;
+mod world;
 
 pub use handle::{InstanceHandle, NewCall, NewCaller, next_id};
 pub use outlet::{Ask, AskId, CallId, CallerId, Delivery, Outlet};
 pub use registry::{Registry, ServerHandle};
 pub use snapshot::{Counters, Failure, Handshake, List, Lists, Snapshot, State};
+pub use task::start;
+pub use world::World;

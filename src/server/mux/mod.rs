@@ -283,6 +283,18 @@ impl Mux {
         self.facts = Some(facts);
     }
 
+    /// The child will be stopped: what is at it may finish, nothing new goes out.
+    pub fn pause(&mut self) {
+        if self.phase == Phase::Up {
+            self.phase = Phase::Warming;
+        }
+    }
+
+    /// Calls that the child has and did not answer.
+    pub fn written(&self) -> usize {
+        self.wires.len()
+    }
+
     /// What is known of the child from an earlier run, before it is up.
     pub fn expect_facts(&mut self, facts: ChildFacts) {
         self.facts.get_or_insert(facts);
@@ -423,6 +435,11 @@ impl Mux {
     }
 
     // === list_changed ===
+
+    /// A list changed without the child saying so (its filter did).
+    pub fn lists_changed(&mut self, kind: ListKind, now: Duration) {
+        self.list_changed(kind, now);
+    }
 
     fn list_changed(&mut self, kind: ListKind, now: Duration) {
         self.out.push_back(Output::Changed(kind));

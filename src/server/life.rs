@@ -1,0 +1,540 @@
+//! The life of a child within its instance: start, handshake, ready, stop, death, backoff.
+//!
+//! In: controls, what arrives, the time. Out: transitions, and what they mean for the mux. Owns nothing of its own (the
+//! state is the [`Instance`]'s). May not: repeat a start faster than the backoff says, or call a server ready before a
+//! list call succeeded (DESIGN 2.7).
+//!
+//! ```text
+//! Stopped -> Queued -> Spawning -> Opening -> Warming -> Ready -> (Draining ->) Stopping -> Stopped | Queued | Over
+//!    ^                    |           |          |         |
+//!    |                    v           v          v         v
+//!    +---- wanted ---- Failed <--- too often -- Backoff -> Queued
+//! ```
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::child::{Child, Ended, Exit, SpawnError};
+use crate::config::{RestartPolicy, Start};
+use crate::limits::{
+    BACKOFF_RESET_AFTER, CRASH_LOOP_EXITS_MAX, CRASH_LOOP_WINDOW, DRAIN, FAILED_RETRY_AFTER, SPAWN_PERMIT,
+};
+use crate::mcp::error::Reason;
+use crate::mcp::{ErrorObject, ListKind};
+
+use super::instance::{Control, Instance};
+use super::mux::ChildFacts;
+use super::opening::{Opening, Step};
+use super::snapshot::{Failure, State};
+
+/// Where an instance is in its life.
+pub(super) enum Life {
+    Stopped,
+    /// Waits for the family of the last child to be gone and for a permit to spawn.
+    Queued(JoinHandle<OwnedSemaphorePermit>),
+    Spawning(JoinHandle<Result<Child, SpawnError>>),
+    Opening {
+        opening: Opening,
+        until: Instant,
+    },
+    Warming {
+        until: Instant,
+    },
+    Ready {
+        since: SystemTime,
+    },
+    /// What is at the child may finish until then; `after` follows.
+    Draining {
+        until: Instant,
+        after: After,
+    },
+    Stopping {
+        after: After,
+    },
+    Backoff {
+        until: Instant,
+    },
+    Failed {
+        since: Instant,
+    },
+    /// The task ends.
+    Over,
+}
+
+/// What follows a stop.
+#[derive(Debug)]
+pub(super) enum After {
+    Stay,
+    Start,
+    End(oneshot::Sender<()>),
+}
+
+/// What arrives while no child runs.
+pub(super) enum Arrived {
+    Permit(Option<OwnedSemaphorePermit>),
+    Child(Option<Result<Child, SpawnError>>),
+}
+
+/// What past children teach about the next start.
+pub(super) struct History {
+    backoff: Backoff,
+    exits: VecDeque<Instant>,
+    started: Instant,
+    was_ready: bool,
+    /// Since when calls wait for a child that was there before.
+    down_since: Option<Instant>,
+    /// The last child's family, being buried.
+    burial: Option<JoinHandle<Ended>>,
+    permit: Option<(OwnedSemaphorePermit, Instant)>,
+}
+
+impl History {
+    pub(super) fn new(policy: &RestartPolicy) -> Self {
+        Self {
+            backoff: Backoff::new(policy.initial, policy.max),
+            exits: VecDeque::new(),
+            started: Instant::now(),
+            was_ready: false,
+            down_since: None,
+            burial: None,
+            permit: None,
+        }
+    }
+
+    pub(super) fn set_policy(&mut self, policy: &RestartPolicy) {
+        self.backoff = Backoff::new(policy.initial, policy.max);
+        self.exits.clear();
+    }
+}
+
+impl Life {
+    pub(super) fn state(&self) -> State {
+        match self {
+            Self::Stopped | Self::Over => State::Stopped,
+            Self::Queued(_) | Self::Spawning(_) | Self::Opening { .. } | Self::Warming { .. } => State::Starting,
+            Self::Ready { .. } => State::Ready,
+            Self::Draining { .. } | Self::Stopping { .. } => State::Stopping,
+            Self::Backoff { .. } => State::Backoff,
+            Self::Failed { .. } => State::Failed,
+        }
+    }
+
+    /// Waits for what the present state waits for, if that is not the child. Cancel safe.
+    pub(super) async fn arrival(&mut self) -> Arrived {
+        match self {
+            Self::Queued(permit) => Arrived::Permit(permit.await.ok()),
+            Self::Spawning(child) => Arrived::Child(child.await.ok()),
+            _ => pending().await,
+        }
+    }
+}
+
+fn fraction() -> f64 {
+    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
+}
+
+impl Instance {
+    // === Wishes ===
+
+    pub(super) fn on_control(&mut self, control: Control) {
+        match control {
+            Control::Wake => self.wake(),
+            Control::Restart { grace, reply } => {
+                self.history.exits.clear();
+                self.history.backoff.reset();
+                self.stop_then(After::Start, grace);
+                // The caller learns that it began; whether it worked is in the snapshot.
+                reply.send(()).ok();
+            }
+            Control::Reconfigure { spec, restart } => {
+                self.reconfigured(spec);
+                if restart {
+                    self.history.exits.clear();
+                    let runs = !matches!(self.life, Life::Stopped | Life::Failed { .. } | Life::Backoff { .. });
+                    let again = runs || self.spec.start == Start::Eager;
+                    self.stop_then(if again { After::Start } else { After::Stay }, DRAIN);
+                } else if matches!(self.life, Life::Ready { .. }) {
+                    self.drain(ListKind::Tools);
+                }
+            }
+            Control::Stop { grace, reply } => self.stop_then(After::End(reply), grace),
+        }
+    }
+
+    /// Somebody needs the child now.
+    fn wake(&mut self) {
+        match self.life {
+            Life::Stopped => self.begin(),
+            Life::Failed { since } if since.elapsed() >= FAILED_RETRY_AFTER => self.begin(),
+            _ => {}
+        }
+    }
+
+    /// A call waits in the mux: start the child if it is not there, or say why not.
+    pub(super) fn wanted(&mut self) {
+        if self.mux.waiting() == 0 {
+            return;
+        }
+        self.wake();
+        if matches!(self.life, Life::Failed { .. }) {
+            self.fail_waiting();
+        }
+    }
+
+    fn begin(&mut self) {
+        self.history.down_since.get_or_insert_with(Instant::now);
+        let burial = self.history.burial.take();
+        let spawns = self.world.spawns.clone();
+        let queued = self.world.scope.spawn("spawn-permit", async move {
+            if let Some(burial) = burial {
+                // How the family of the last child ended was logged there.
+                burial.await.ok();
+            }
+            spawns.acquire_owned().await.expect("the semaphore is never closed")
+        });
+        self.life = Life::Queued(queued);
+        self.publish();
+    }
+
+    fn stop_then(&mut self, after: After, grace: Duration) {
+        match &self.life {
+            Life::Ready { .. } => {
+                self.mux.pause();
+                self.life = Life::Draining { until: Instant::now() + grace, after };
+            }
+            Life::Draining { until, .. } => {
+                let until = (*until).min(Instant::now() + grace);
+                self.life = Life::Draining { until, after };
+            }
+            Life::Stopping { .. } => self.life = Life::Stopping { after },
+            Life::Opening { .. } | Life::Warming { .. } => self.begin_stop(after),
+            Life::Stopped | Life::Queued(_) | Life::Backoff { .. } | Life::Failed { .. } => self.stopped(after),
+            // The child arrives in a moment; it is stopped then.
+            Life::Spawning(_) => {
+                self.world.scope.spawn("late-child", late(std::mem::replace(&mut self.life, Life::Stopped)));
+                self.stopped(after);
+            }
+            Life::Over => {}
+        }
+        self.publish();
+    }
+
+    fn begin_stop(&mut self, after: After) {
+        if let Some(child) = &mut self.child {
+            child.begin_stop();
+        }
+        self.life = Life::Stopping { after };
+        self.publish();
+    }
+
+    fn stopped(&mut self, after: After) {
+        self.history.permit = None;
+        match after {
+            After::Stay => {
+                self.life = Life::Stopped;
+                self.wanted();
+            }
+            After::Start => self.begin(),
+            After::End(reply) => {
+                self.life = Life::Over;
+                let error = ErrorObject::internal(Reason::ShuttingDown, "the server was stopped");
+                let now = self.now();
+                self.mux.fail_waiting(&error, now);
+                self.flush();
+                let burial = self.history.burial.take();
+                self.world.scope.spawn("burial", async move {
+                    if let Some(burial) = burial {
+                        burial.await.ok();
+                    }
+                    reply.send(()).ok();
+                });
+            }
+        }
+        self.publish();
+    }
+
+    // === Arrivals ===
+
+    pub(super) fn on_arrival(&mut self, arrived: Arrived) {
+        match arrived {
+            Arrived::Permit(Some(permit)) => {
+                self.history.permit = Some((permit, Instant::now() + SPAWN_PERMIT));
+                self.generation += 1;
+                let (world, spec, generation) = (self.world.clone(), self.spec.clone(), self.generation);
+                // Fork and exec take milliseconds: not on the thread that serves requests.
+                self.life = Life::Spawning(tokio::task::spawn_blocking(move || world.spawn(&spec, generation)));
+            }
+            Arrived::Child(Some(Ok(child))) => self.spawned(child),
+            Arrived::Child(Some(Err(error))) => self.failed_for_good("spawn", error.to_string()),
+            Arrived::Permit(None) | Arrived::Child(None) => {
+                self.failed_for_good("spawn", "hub could not start it (a bug; see the log)".to_owned());
+            }
+        }
+    }
+
+    fn spawned(&mut self, child: Child) {
+        tracing::info!(server = %self.spec.name, generation = self.generation, pid = child.pid(), "started");
+        if self.generation > 1 {
+            self.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        let (opening, first) = Opening::begin(self.spec.name.as_ref(), &self.spec.roots);
+        self.history.started = Instant::now();
+        self.history.was_ready = false;
+        let child = self.child.insert(child);
+        child.send(first);
+        self.life = Life::Opening { opening, until: Instant::now() + self.spec.startup_timeout };
+        self.publish();
+    }
+
+    pub(super) fn opening_line(&mut self, line: &Bytes) {
+        let Life::Opening { opening, until } = &mut self.life else { return };
+        let until = *until;
+        for step in opening.line(line) {
+            match step {
+                Step::Write(line) => self.child.iter_mut().for_each(|child| child.send(line.clone())),
+                Step::Note(text) => self.child.iter_mut().for_each(|child| child.note(&text)),
+                Step::Failed(why) => return self.start_failed("initialize", &why),
+                Step::Done(handshake, next_wire) => {
+                    let facts = ChildFacts::parse(&handshake.capabilities);
+                    self.world.keep_handshake(&self.spec, &handshake);
+                    self.handshake = Some(Arc::from(handshake));
+                    self.mux.warming(next_wire, facts);
+                    self.life = Life::Warming { until };
+                    self.drains.clear();
+                    let mut lists = facts.lists();
+                    match lists.next() {
+                        Some(first) => self.drain(first),
+                        // Nothing can be listed: the handshake is the proof.
+                        None => self.ready(),
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A list was drained, or failed. The first one decides about readiness.
+    pub(super) fn listed(&mut self, kind: ListKind, result: Result<(), String>) {
+        match (&self.life, result) {
+            (Life::Warming { .. }, Ok(())) => {
+                self.ready();
+                let facts = self.handshake.as_ref().map(|handshake| ChildFacts::parse(&handshake.capabilities));
+                facts.unwrap_or_default().lists().filter(|other| *other != kind).for_each(|other| self.drain(other));
+            }
+            (Life::Warming { .. }, Err(why)) => self.start_failed("list", &why),
+            _ => {}
+        }
+    }
+
+    fn ready(&mut self) {
+        let took = self.history.started.elapsed();
+        tracing::info!(server = %self.spec.name, generation = self.generation, ms = took.as_millis(), "ready");
+        self.life = Life::Ready { since: SystemTime::now() };
+        self.history.permit = None;
+        self.history.was_ready = true;
+        self.history.down_since = None;
+        self.failure = None;
+        self.last_use = Instant::now();
+        let (restarted, now) = (self.generation > 1, self.now());
+        self.mux.ready(restarted, now);
+        self.publish();
+    }
+
+    // === Deaths ===
+
+    /// The child cannot be used any more although its process may live.
+    pub(super) fn broken(&mut self, why: &str) {
+        if matches!(self.life, Life::Stopping { .. }) {
+            return;
+        }
+        if let Some(child) = &mut self.child {
+            child.note(why);
+            child.kill();
+        }
+        let now = self.now();
+        self.mux.down(&format!("the server is gone: {why}"), now);
+    }
+
+    /// A start that did not lead to readiness.
+    fn start_failed(&mut self, stage: &str, why: &str) {
+        let message = self.with_stderr(why);
+        tracing::warn!(server = %self.spec.name, generation = self.generation, stage, message, "not ready");
+        self.set_failure(stage, message, String::new());
+        if let Some(child) = &mut self.child {
+            child.kill();
+        }
+    }
+
+    pub(super) fn exited(&mut self, exit: Exit) {
+        let Some(child) = self.child.take() else { return };
+        let tail = child.stderr_tail();
+        self.history.burial = Some(self.world.scope.spawn("burial", child.finish()));
+        self.history.permit = None;
+        self.drains.clear();
+        let now = self.now();
+        self.mux.down(&format!("the server ended ({exit})"), now);
+        self.flush();
+        let life = std::mem::replace(&mut self.life, Life::Stopped);
+        match life {
+            Life::Draining { after, .. } | Life::Stopping { after } => return self.stopped(after),
+            Life::Ready { .. } => {
+                self.set_failure("run", with_tail("the server ended by itself", &tail), exit.to_string())
+            }
+            Life::Opening { .. } | Life::Warming { .. } => {
+                let stage = if matches!(life, Life::Opening { .. }) { "initialize" } else { "list" };
+                match &self.failure {
+                    // `start_failed` already said why; the exit that followed was hub's doing.
+                    Some(known) if known.exit.is_empty() && known.stage == stage => {}
+                    _ => self.set_failure(
+                        stage,
+                        with_tail("the server ended before it was ready", &tail),
+                        exit.to_string(),
+                    ),
+                }
+            }
+            Life::Stopped
+            | Life::Queued(_)
+            | Life::Spawning(_)
+            | Life::Backoff { .. }
+            | Life::Failed { .. }
+            | Life::Over => {}
+        }
+        self.again_later();
+    }
+
+    fn again_later(&mut self) {
+        let (now, history) = (Instant::now(), &mut self.history);
+        if history.started.elapsed() >= BACKOFF_RESET_AFTER {
+            history.backoff.reset();
+        }
+        history.exits.push_back(now);
+        history.exits.retain(|exit| now - *exit < CRASH_LOOP_WINDOW);
+        if history.exits.len() >= CRASH_LOOP_EXITS_MAX {
+            let text = self.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
+            let times =
+                format!("ended {CRASH_LOOP_EXITS_MAX} times within {} s; last: {text}", CRASH_LOOP_WINDOW.as_secs());
+            return self.failed_for_good("run", times);
+        }
+        // One death of a server that worked is made good at once; what dies again has to wait.
+        let first_death = history.was_ready && history.backoff.attempt() == 0;
+        let pause = history.backoff.next_pause(fraction());
+        let until = if first_death { now } else { now + pause };
+        let held_long = history.down_since.get_or_insert(now).elapsed() > self.spec.startup_timeout;
+        tracing::warn!(server = %self.spec.name, generation = self.generation, pause_ms = (until - now).as_millis(), "will be started again");
+        self.life = Life::Backoff { until };
+        if held_long || self.lists.kinds.iter().all(Option::is_none) {
+            self.fail_waiting();
+        }
+        self.publish();
+    }
+
+    fn failed_for_good(&mut self, stage: &str, message: String) {
+        tracing::error!(server = %self.spec.name, stage, message, "failed");
+        let exit = self.failure.as_ref().map_or_else(String::new, |failure| failure.exit.clone());
+        self.set_failure(stage, message, exit);
+        self.history.permit = None;
+        self.history.exits.clear();
+        self.life = Life::Failed { since: Instant::now() };
+        self.fail_waiting();
+        self.publish();
+    }
+
+    fn fail_waiting(&mut self) {
+        let why = self.failure.as_ref().map_or("it is not running", |failure| failure.message.as_str());
+        let message = format!("server '{}' is unavailable: {why}", self.spec.name);
+        let now = self.now();
+        self.mux.fail_waiting(&ErrorObject::internal(Reason::ServerUnavailable, message), now);
+    }
+
+    fn set_failure(&mut self, stage: &str, message: String, exit: String) {
+        let since = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        self.failure = Some(Arc::new(Failure { stage: stage.to_owned(), message, since, exit }));
+    }
+
+    fn with_stderr(&self, why: &str) -> String {
+        with_tail(why, &self.child.as_ref().map(Child::stderr_tail).unwrap_or_default())
+    }
+
+    // === Time ===
+
+    pub(super) fn life_deadline(&self) -> Option<Instant> {
+        let own = match &self.life {
+            Life::Opening { until, .. } | Life::Warming { until } | Life::Backoff { until } => Some(*until),
+            Life::Draining { until, .. } => Some(*until),
+            Life::Ready { .. } => self.spec.idle_stop.map(|idle| self.last_use + idle),
+            Life::Stopped
+            | Life::Queued(_)
+            | Life::Spawning(_)
+            | Life::Stopping { .. }
+            | Life::Failed { .. }
+            | Life::Over => None,
+        };
+        let permit = self.history.permit.as_ref().map(|(_, until)| *until);
+        [own, permit].into_iter().flatten().min()
+    }
+
+    pub(super) fn on_time(&mut self) {
+        let now = Instant::now();
+        if self.history.permit.as_ref().is_some_and(|(_, until)| *until <= now) {
+            // A slow start must not keep others from starting.
+            self.history.permit = None;
+        }
+        match &self.life {
+            Life::Opening { until, .. } | Life::Warming { until } if *until <= now => {
+                let stage = if matches!(self.life, Life::Opening { .. }) { "initialize" } else { "list" };
+                let limit = self.spec.startup_timeout.as_secs_f64();
+                self.start_failed(stage, &format!("no answer within {limit} s (startup_timeout)"));
+            }
+            Life::Backoff { until } if *until <= now => self.begin(),
+            Life::Draining { until, .. } if *until <= now => self.drained(),
+            Life::Ready { .. } if self.spec.idle_stop.is_some_and(|idle| self.last_use + idle <= now) => self.idle(now),
+            _ => {}
+        }
+    }
+
+    fn idle(&mut self, now: Instant) {
+        let [calls, asks, _, subscriptions, tasks] = self.mux.sizes();
+        if calls + asks + subscriptions + tasks > 0 {
+            self.last_use = now;
+        } else {
+            tracing::info!(server = %self.spec.name, generation = self.generation, "idle, stopping it");
+            self.mux.pause();
+            self.begin_stop(After::Stay);
+        }
+    }
+
+    fn drained(&mut self) {
+        if let Life::Draining { after, .. } = std::mem::replace(&mut self.life, Life::Stopped) {
+            self.begin_stop(after);
+        }
+    }
+
+    /// Looks after each input whether a drain is complete.
+    pub(super) fn life_settles(&mut self) {
+        if matches!(self.life, Life::Draining { .. }) && self.mux.written() == 0 {
+            self.drained();
+        }
+    }
+}
+
+fn with_tail(why: &str, stderr: &[String]) -> String {
+    let last = &stderr[stderr.len().saturating_sub(5)..];
+    if last.is_empty() { why.to_owned() } else { format!("{why}; stderr: {}", last.join(" | ")) }
+}
+
+/// A child that was being started when it was no longer wanted.
+async fn late(life: Life) {
+    if let Life::Spawning(child) = life
+        && let Ok(Ok(child)) = child.await
+    {
+        child.stop().await;
+    }
+}

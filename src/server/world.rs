@@ -1,0 +1,145 @@
+//! What all instances of a daemon share: where children come from, and what outlives them.
+//!
+//! In: handles made by the daemon at start. Out: children, and what is remembered of a server from run to run. Owns
+//! nothing but handles. May not: decide when anything starts.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+
+use crate::child::{Child, Journal, LogFiles, SpawnError, Start, full_environment};
+use crate::config::ServerSpec;
+use crate::mcp::{Era, ListKind, Raw};
+use crate::platform::guardian::Guardian;
+use crate::store::Store;
+use crate::tasks::Scope;
+
+use super::snapshot::{Handshake, List, Lists};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// Kills everything when hub dies.
+    pub guardian: Guardian,
+    /// Notes every child for the next daemon.
+    pub journal: Journal,
+    /// Log files of stderr.
+    pub logs: LogFiles,
+    /// The durable state.
+    pub store: Store,
+    /// As many children start at the same time as it has permits.
+    pub spawns: Arc<Semaphore>,
+    /// Where tasks of servers run.
+    pub scope: Scope,
+}
+
+/// A handshake as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    era: Era,
+    version: String,
+    capabilities: Box<RawValue>,
+    server_info: Box<RawValue>,
+    instructions: Option<Box<RawValue>>,
+}
+
+fn boxed(raw: &Raw) -> Option<Box<RawValue>> {
+    RawValue::from_string(String::from_utf8(raw.to_vec()).ok()?).ok()
+}
+
+fn raw(boxed: &RawValue) -> Raw {
+    Raw::copy_from_slice(boxed.get().as_bytes())
+}
+
+impl World {
+    /// Starts a child. Blocks for the fork and exec.
+    pub(super) fn spawn(&self, spec: &ServerSpec, generation: u64) -> Result<Child, SpawnError> {
+        let env: Vec<(OsString, OsString)> =
+            full_environment(spec.env.iter().map(|(key, value)| (key.clone().into(), value.expose().into())));
+        let secrets: Vec<String> = spec.env.values().map(|value| value.expose().to_owned()).collect();
+        let start = Start {
+            server: spec.name.as_ref(),
+            generation,
+            program: &spec.command,
+            args: &spec.args,
+            env: &env,
+            cwd: &spec.cwd,
+            secrets: &secrets,
+            logs: Some(&self.logs),
+            journal: Some(&self.journal),
+        };
+        Child::spawn(&start, &self.guardian)
+    }
+
+    /// What an earlier run knew of this very configuration of a server.
+    pub(super) async fn recall(&self, spec: &ServerSpec) -> (Option<Arc<Handshake>>, Lists) {
+        let fingerprint = spec.fingerprint();
+        let handshake = self.recall_one(spec, &fingerprint, "handshake").await.and_then(|bytes| {
+            let kept: Kept = serde_json::from_slice(&bytes).ok()?;
+            Some(Arc::new(Handshake {
+                era: kept.era,
+                version: kept.version,
+                capabilities: raw(&kept.capabilities),
+                server_info: raw(&kept.server_info),
+                instructions: kept.instructions.as_deref().map(raw),
+            }))
+        });
+        let mut lists = Lists::default();
+        for kind in ListKind::ALL {
+            let bytes = self.recall_one(spec, &fingerprint, kind.items_key()).await;
+            if let Some(list) = bytes.and_then(|bytes| List::from_result(kind, &bytes.into())) {
+                let list = if kind == ListKind::Tools { list.admitted(&spec.tools) } else { list };
+                lists = lists.with(kind, Arc::new(list));
+            }
+        }
+        (handshake, lists)
+    }
+
+    async fn recall_one(&self, spec: &ServerSpec, fingerprint: &str, kind: &str) -> Option<Vec<u8>> {
+        match self.store.cached(spec.name.as_ref(), fingerprint, kind).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(server = %spec.name, %error, "the cache cannot be read; going on without");
+                None
+            }
+        }
+    }
+
+    /// Keeps a handshake for the next run.
+    pub(super) fn keep_handshake(&self, spec: &ServerSpec, handshake: &Handshake) {
+        let (Some(capabilities), Some(server_info)) = (boxed(&handshake.capabilities), boxed(&handshake.server_info))
+        else {
+            return;
+        };
+        let kept = Kept {
+            era: handshake.era,
+            version: handshake.version.clone(),
+            capabilities,
+            server_info,
+            instructions: handshake.instructions.as_ref().and_then(boxed),
+        };
+        if let Ok(bytes) = serde_json::to_vec(&kept) {
+            self.store.cache_later(spec.name.as_ref(), &spec.fingerprint(), "handshake", bytes);
+        }
+    }
+
+    /// Keeps a list for the next run: unfiltered, so that a changed filter applies to it.
+    pub(super) fn keep_list(&self, spec: &ServerSpec, kind: ListKind, list: &List) {
+        if let crate::mcp::Outcome::Result(result) = list.to_result(kind) {
+            self.store.cache_later(spec.name.as_ref(), &spec.fingerprint(), kind.items_key(), result.to_vec());
+        }
+    }
+
+    /// Was this configuration seen to send asks that could not be attributed?
+    pub(super) async fn recall_interactive(&self, spec: &ServerSpec) -> bool {
+        self.recall_one(spec, &spec.fingerprint(), "interactive").await.is_some()
+    }
+
+    /// Remembers that it was.
+    pub(super) fn keep_interactive(&self, spec: &ServerSpec) {
+        self.store.cache_later(spec.name.as_ref(), &spec.fingerprint(), "interactive", vec![1]);
+    }
+}
