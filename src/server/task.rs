@@ -38,9 +38,7 @@ struct Task {
 
 /// Starts the task of a server. Its children start now (eager) or when needed (lazy).
 pub async fn start(spec: Arc<ServerSpec>, world: Arc<World>, counters: Arc<Counters>) -> ServerHandle {
-    let (handshake, lists) = world.recall(&spec).await;
-    let interactive = world.recall_interactive(&spec).await;
-    let known = Known { handshake, lists, interactive };
+    let known = world.recall(&spec).await;
     let first = Snapshot {
         state: State::Stopped,
         handshake: known.handshake.clone(),
@@ -169,8 +167,7 @@ impl Task {
     async fn reconfigure(&mut self, spec: Arc<ServerSpec>) {
         let restart = spec.fingerprint() != self.spec.fingerprint();
         if restart {
-            let (handshake, lists) = self.world.recall(&spec).await;
-            self.known = Known { handshake, lists, interactive: self.world.recall_interactive(&spec).await };
+            self.known = self.world.recall(&spec).await;
         }
         if spec.share != self.spec.share {
             // Sessions find their new instance with their next request.

@@ -12,12 +12,13 @@ use tokio::sync::Semaphore;
 
 use crate::child::{Child, Journal, LogFiles, SpawnError, Start, full_environment};
 use crate::config::ServerSpec;
-use crate::mcp::{Era, ListKind, Raw};
+use crate::mcp::{Era, ListKind, Outcome, Raw};
 use crate::platform::guardian::Guardian;
 use crate::store::Store;
 use crate::tasks::Scope;
 
-use super::snapshot::{Handshake, List, Lists};
+use super::instance::Known;
+use super::snapshot::{Handshake, List};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -35,6 +36,9 @@ pub struct World {
     /// Where tasks of servers run.
     pub scope: Scope,
 }
+
+const HANDSHAKE: &str = "handshake";
+const INTERACTIVE: &str = "interactive";
 
 /// A handshake as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -58,7 +62,7 @@ impl World {
     /// Starts a child. Blocks for the fork and exec.
     pub(super) fn spawn(&self, spec: &ServerSpec, generation: u64) -> Result<Child, SpawnError> {
         let env: Vec<(OsString, OsString)> =
-            full_environment(spec.env.iter().map(|(key, value)| (key.clone().into(), value.expose().into())));
+            full_environment(spec.env.iter().map(|(key, value)| (key, value.expose())));
         let secrets: Vec<String> = spec.env.values().map(|value| value.expose().to_owned()).collect();
         let start = Start {
             server: spec.name.as_ref(),
@@ -75,37 +79,30 @@ impl World {
     }
 
     /// What an earlier run knew of this very configuration of a server.
-    pub(super) async fn recall(&self, spec: &ServerSpec) -> (Option<Arc<Handshake>>, Lists) {
-        let fingerprint = spec.fingerprint();
-        let handshake = self.recall_one(spec, &fingerprint, "handshake").await.and_then(|bytes| {
-            let kept: Kept = serde_json::from_slice(&bytes).ok()?;
-            Some(Arc::new(Handshake {
-                era: kept.era,
-                version: kept.version,
-                capabilities: raw(&kept.capabilities),
-                server_info: raw(&kept.server_info),
-                instructions: kept.instructions.as_deref().map(raw),
-            }))
-        });
-        let mut lists = Lists::default();
-        for kind in ListKind::ALL {
-            let bytes = self.recall_one(spec, &fingerprint, kind.items_key()).await;
-            if let Some(list) = bytes.and_then(|bytes| List::from_result(kind, &bytes.into())) {
-                let list = if kind == ListKind::Tools { list.admitted(&spec.tools) } else { list };
-                lists = lists.with(kind, Arc::new(list));
-            }
-        }
-        (handshake, lists)
-    }
-
-    async fn recall_one(&self, spec: &ServerSpec, fingerprint: &str, kind: &str) -> Option<Vec<u8>> {
-        match self.store.cached(spec.name.as_ref(), fingerprint, kind).await {
-            Ok(found) => found,
+    pub(super) async fn recall(&self, spec: &ServerSpec) -> Known {
+        let rows = match self.store.cache_of(spec.name.as_ref(), &spec.fingerprint()).await {
+            Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(server = %spec.name, %error, "the cache cannot be read; going on without");
-                None
+                Vec::new()
+            }
+        };
+        let mut known = Known::default();
+        for (kind, value) in rows {
+            match kind.as_str() {
+                HANDSHAKE => known.handshake = thaw(&value).map(Arc::new),
+                INTERACTIVE => known.interactive = true,
+                kind => {
+                    let Some(kind) = ListKind::ALL.into_iter().find(|known| known.items_key() == kind) else {
+                        continue;
+                    };
+                    let Some(list) = List::from_result(kind, &value.into()) else { continue };
+                    let list = if kind == ListKind::Tools { list.admitted(&spec.tools) } else { list };
+                    known.lists = known.lists.with(kind, Arc::new(list));
+                }
             }
         }
+        known
     }
 
     /// Keeps a handshake for the next run.
@@ -122,24 +119,39 @@ impl World {
             instructions: handshake.instructions.as_ref().and_then(boxed),
         };
         if let Ok(bytes) = serde_json::to_vec(&kept) {
-            self.store.cache_later(spec.name.as_ref(), &spec.fingerprint(), "handshake", bytes);
+            self.keep(spec, HANDSHAKE, bytes);
         }
     }
 
     /// Keeps a list for the next run: unfiltered, so that a changed filter applies to it.
     pub(super) fn keep_list(&self, spec: &ServerSpec, kind: ListKind, list: &List) {
-        if let crate::mcp::Outcome::Result(result) = list.to_result(kind) {
-            self.store.cache_later(spec.name.as_ref(), &spec.fingerprint(), kind.items_key(), result.to_vec());
+        if let Outcome::Result(result) = list.to_result(kind) {
+            self.keep(spec, kind.items_key(), result.to_vec());
         }
     }
 
-    /// Was this configuration seen to send asks that could not be attributed?
-    pub(super) async fn recall_interactive(&self, spec: &ServerSpec) -> bool {
-        self.recall_one(spec, &spec.fingerprint(), "interactive").await.is_some()
+    /// Remembers that this configuration was seen to send asks that could not be attributed.
+    pub(super) fn keep_interactive(&self, spec: &ServerSpec) {
+        self.keep(spec, INTERACTIVE, vec![1]);
     }
 
-    /// Remembers that it was.
-    pub(super) fn keep_interactive(&self, spec: &ServerSpec) {
-        self.store.cache_later(spec.name.as_ref(), &spec.fingerprint(), "interactive", vec![1]);
+    fn keep(&self, spec: &ServerSpec, kind: &'static str, value: Vec<u8>) {
+        let (store, name, fingerprint) = (self.store.clone(), spec.name.clone(), spec.fingerprint());
+        self.scope.spawn("keep", async move {
+            if let Err(error) = store.cache_put(name.as_ref(), kind, &fingerprint, value).await {
+                tracing::warn!(server = %name, kind, %error, "not remembered for the next run");
+            }
+        });
     }
+}
+
+fn thaw(value: &[u8]) -> Option<Handshake> {
+    let kept: Kept = serde_json::from_slice(value).ok()?;
+    Some(Handshake {
+        era: kept.era,
+        version: kept.version,
+        capabilities: raw(&kept.capabilities),
+        server_info: raw(&kept.server_info),
+        instructions: kept.instructions.as_deref().map(raw),
+    })
 }

@@ -41,6 +41,18 @@ impl Store {
         .await
     }
 
+    /// What is remembered of one server under one fingerprint: kind and value.
+    pub async fn cache_of(&self, server: &str, fingerprint: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let row = (server.to_owned(), fingerprint.to_owned());
+        self.ask(move |connection| {
+            let sql = "SELECT kind, value FROM cache WHERE server = ? AND fingerprint = ?";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(row, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+        .await
+    }
+
     /// Remembers a value in place of the older one of that server and kind.
     pub async fn cache_put(&self, server: &str, kind: &str, fingerprint: &str, value: Vec<u8>) -> Result<(), Error> {
         let at = unix_seconds(SystemTime::now());
