@@ -114,6 +114,11 @@ impl InstanceHandle {
         self.send(Command::Notify { method, params }).await.ok();
     }
 
+    /// Whether the instance is gone for good; whoever needs one asks the server again.
+    pub fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// What is known of this instance now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.borrow().clone()

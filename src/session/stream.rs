@@ -11,14 +11,13 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::limits::HEARTBEAT;
 use crate::mcp::message::{notification_bytes, response_pieces};
 use crate::mcp::{Method, Outcome, Raw, RequestId};
 use crate::server::CallId;
 
 use super::progress::Progress;
 use super::replay::Account;
-use super::ring::{Entry, Pieces, Pushed, Ring, Weight};
+use super::ring::{Entry, Pieces, Pushed, Ring, Weight, byte_len};
 
 /// What a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,18 +200,17 @@ impl Stream {
 
     /// A response. After the last one the stream is over.
     pub fn respond(&self, call: Option<CallId>, id: &RequestId, outcome: &Outcome) {
-        let now = Instant::now();
+        let (now, pieces) = (Instant::now(), response_pieces(id, outcome));
         self.change(|state| {
             if state.closed {
                 return;
             }
-            let pieces = response_pieces(id, outcome);
             state.progress.retain(|progress| Some(progress.call) != call);
             state.answered(now);
             if state.waiting == 0 && !state.committed && state.ring.last_seq() == 0 && self.opening.responses == 1 {
                 state.lone = Some(pieces);
             } else {
-                state.push(Weight::Response, pieces);
+                state.push(Weight::Response, detached(pieces));
             }
         });
     }
@@ -257,6 +255,11 @@ impl Stream {
 
     // --- what the session's keeping calls ----------------------------------------------------------------------
 
+    /// Whether somebody reads it now.
+    pub fn is_read(&self) -> bool {
+        self.lock().reader.is_some()
+    }
+
     /// Since when nobody reads it.
     pub fn unread_since(&self) -> Option<Instant> {
         self.lock().unread_since
@@ -281,7 +284,7 @@ impl Stream {
             (state.reader, state.unread_since) = (Some(state.readers), None);
             state.readers
         });
-        Reader { stream: self.clone(), number, quiet_end: false }
+        Reader { stream: self.clone(), number }
     }
 
     /// Becomes the reader after a lost connection and goes on after `seq`. `None` if that cannot be done exactly, or
@@ -308,6 +311,13 @@ impl Drop for Stream {
         self.account.moved(held, 0);
     }
 }
+
+/// A small slice must not keep the large read buffer alive that it was cut from.
+fn detached(pieces: Pieces) -> Pieces {
+    if byte_len(&pieces) < COPY_BELOW { [Bytes::from(pieces.concat()), Bytes::new(), Bytes::new()] } else { pieces }
+}
+
+const COPY_BELOW: usize = 16 << 10;
 
 impl State {
     fn push(&mut self, weight: Weight, pieces: Pieces) -> bool {
@@ -347,7 +357,6 @@ impl State {
 pub struct Reader {
     stream: Arc<Stream>,
     number: u64,
-    quiet_end: bool,
 }
 
 impl Reader {
@@ -390,7 +399,7 @@ impl Reader {
         state.committed = true;
         if let Some(pieces) = state.lone.take() {
             drop(state);
-            self.stream.change(|state| state.push(Weight::Response, pieces));
+            self.stream.change(|state| state.push(Weight::Response, detached(pieces)));
         }
         true
     }
@@ -398,7 +407,7 @@ impl Reader {
     /// The next event; `None` at the end.
     pub fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Entry>> {
         let mut state = self.stream.lock();
-        if state.reader != Some(self.number) || self.quiet_end {
+        if state.reader != Some(self.number) {
             return Poll::Ready(None);
         }
         let before = state.ring.byte_len();
@@ -444,6 +453,3 @@ impl Drop for Reader {
         }
     }
 }
-
-/// The silence after which a call's client hears "still working".
-pub const BEAT_SILENCE: Duration = HEARTBEAT;
