@@ -6,11 +6,13 @@
 //! server, touch a process, or decide anything about MCP before `Host` and `Origin` are checked.
 
 pub mod accept;
+mod accept_header;
 pub mod body;
 mod conn;
 pub mod endpoint;
 pub mod guard;
 mod health;
+pub mod reply;
 pub mod respond;
 mod route;
 pub mod sse2024;
@@ -24,9 +26,11 @@ use hyper::{Method, Request};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregate::Aggregate;
 use crate::config::{HubSpec, ServerName};
 use crate::limits;
 use crate::server::Registry;
+use crate::session::Sessions;
 
 pub use accept::Listener;
 pub use body::ReplyBody;
@@ -72,6 +76,12 @@ pub struct Context {
     pub registry: watch::Receiver<Arc<Registry>>,
     /// The part of `[hub]` that a reload may change.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// All servers as one.
+    pub aggregate: Arc<Aggregate>,
+    /// All sessions.
+    pub sessions: Arc<Sessions>,
+    /// How long what may stay silent.
+    pub timing: reply::Timing,
     /// Room for connections, over all listeners.
     pub connections: Arc<Semaphore>,
     /// This listener is going away: streams that wait for nothing end, nothing new begins.
@@ -80,9 +90,21 @@ pub struct Context {
 
 impl Context {
     /// A context for the first listener; [`Listener::start`] makes the others from it.
-    pub fn new(registry: watch::Receiver<Arc<Registry>>, settings: watch::Receiver<Arc<Settings>>) -> Self {
-        let connections = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
-        Self { registry, settings, connections, stopping: CancellationToken::new() }
+    pub fn new(
+        registry: watch::Receiver<Arc<Registry>>,
+        settings: watch::Receiver<Arc<Settings>>,
+        aggregate: Arc<Aggregate>,
+        sessions: Arc<Sessions>,
+    ) -> Self {
+        Self {
+            registry,
+            settings,
+            aggregate,
+            sessions,
+            timing: reply::Timing::default(),
+            connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+            stopping: CancellationToken::new(),
+        }
     }
 }
 

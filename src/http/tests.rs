@@ -12,14 +12,19 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use super::{Context, Face, Listener, Settings};
+use crate::aggregate::Aggregate;
 use crate::limits;
+use crate::session::{self, Sessions};
+use crate::tasks::Scope;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn context() -> Context {
     let (_registry, registry) = watch::channel(Arc::default());
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
-    Context::new(registry, settings)
+    let aggregate = Aggregate::new(registry.clone());
+    let sessions = Sessions::new(session::Options::default(), Scope::new());
+    Context::new(registry, settings, aggregate, sessions)
 }
 
 fn start(ctx: &Context) -> (Listener, SocketAddr) {

@@ -8,6 +8,11 @@ use crate::mcp::{Method, Outcome, ProtocolVersion};
 use super::state::Session;
 
 /// The outcome of `method` as a session at `version` can read it.
-pub(super) fn for_session(_session: &Session, _version: ProtocolVersion, _method: &Method, outcome: Outcome) -> Outcome {
+pub(super) fn for_session(
+    _session: &Session,
+    _version: ProtocolVersion,
+    _method: &Method,
+    outcome: Outcome,
+) -> Outcome {
     outcome
 }

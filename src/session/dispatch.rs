@@ -14,9 +14,11 @@ use crate::mcp::error::Reason;
 use crate::mcp::meta::Level;
 use crate::mcp::splice::{Object, progress_token};
 use crate::mcp::{ErrorObject, Method, Notification, Outcome, ProtocolVersion, Raw, Request, RequestId, Response};
+use crate::server::registry::{NotRunning, Registered};
 use crate::server::{CallId, Handshake, NewCall, NewCaller, ServerHandle, next_id};
 
 use super::call::{Call, Effect};
+use super::negotiate::{self, Hello};
 use super::outlet::{Nobody, SessionOutlet};
 use super::state::{Binding, Session};
 use super::stream::Stream;
@@ -28,22 +30,36 @@ pub enum Target {
     Server(ServerHandle),
     /// All of them.
     Aggregate(Arc<Aggregate>),
+    /// A server that cannot run now, and why.
+    Down(ErrorObject),
 }
 
 impl Target {
+    /// The endpoint of one server, running or not.
+    pub fn of(server: Option<&Registered>) -> Self {
+        let down = |why: String| Self::Down(ErrorObject::internal(Reason::ServerUnavailable, why));
+        match server.map(|server| (&server.name, &server.handle)) {
+            Some((_, Ok(handle))) => Self::Server(handle.clone()),
+            Some((name, Err(NotRunning::Disabled))) => down(format!("server {name} is disabled in hub.toml")),
+            Some((name, Err(NotRunning::Unusable(why)))) => down(format!("server {name} cannot run: {}", why.message)),
+            None => down("the server was removed from hub.toml".into()),
+        }
+    }
+
     /// What `initialize` is answered with; waits for a server that never ran before (at most its `startup_timeout`).
     pub async fn handshake(&self) -> Result<Arc<Handshake>, ErrorObject> {
         match self {
             Self::Server(server) => server.handshake().await,
             Self::Aggregate(aggregate) => Ok(aggregate.handshake()),
+            Self::Down(why) => Err(why.clone()),
         }
     }
 }
 
 /// Takes a call out of its session's table if it never got as far as the server: its client went away meanwhile.
-struct Registered(Option<Arc<Call>>);
+struct Unsent(Option<Arc<Call>>);
 
-impl Drop for Registered {
+impl Drop for Unsent {
     fn drop(&mut self) {
         if let Some(call) = self.0.take() {
             call.session.finish(&call.id, call.number);
@@ -60,19 +76,34 @@ impl Session {
             Method::Ping => return stream.respond(None, &id, &Outcome::empty()),
             Method::Initialize => ErrorObject::invalid_request("Invalid request: this session is initialized already"),
             Method::Discover | Method::Listen => ErrorObject::method_not_found(method.name()),
-            _ => {
-                match self.register(id.clone(), method, stream) {
-                    Ok(call) => {
-                        if let Some(token) = params.as_ref().and_then(progress_token) {
-                            stream.expect_progress(call.number, token);
-                        }
-                        return self.serve(target, call, params).await;
+            _ => match self.register(id.clone(), method, stream) {
+                Ok(call) => {
+                    if let Some(token) = params.as_ref().and_then(progress_token) {
+                        stream.expect_progress(call.number, token);
                     }
-                    Err(error) => error,
+                    return self.serve(target, call, params).await;
                 }
-            }
+                Err(error) => error,
+            },
         };
         stream.respond(None, &id, &refusal.into());
+    }
+
+    /// Serves one request of HTTP+SSE, whose answers all go to the session's one stream.
+    pub async fn request_on_sse(self: &Arc<Self>, target: &Target, request: Request) {
+        let Some(stream) = self.listening() else { return };
+        if request.method != Method::Initialize || self.hello().is_some() {
+            return self.request(target, request, &stream).await;
+        }
+        let answer = match (Hello::parse(request.params.as_ref()), target.handshake().await) {
+            (Ok(hello), Ok(handshake)) => {
+                let answer = negotiate::answer(hello.version, &handshake);
+                self.lock().hello = Some(hello);
+                Outcome::Result(answer)
+            }
+            (Err(error), _) | (_, Err(error)) => error.into(),
+        };
+        stream.respond(None, &request.id, &answer);
     }
 
     /// Serves a notification.
@@ -145,12 +176,13 @@ impl Session {
     }
 
     async fn serve(self: &Arc<Self>, target: &Target, call: Arc<Call>, params: Option<Raw>) {
-        let mut registered = Registered(Some(call.clone()));
+        let mut unsent = Unsent(Some(call.clone()));
         let outcome = match target {
             Target::Server(server) => self.serve_one(server, &call, params).await,
             Target::Aggregate(aggregate) => self.serve_all(aggregate, &call, params).await,
+            Target::Down(why) => Err(why.clone().into()),
         };
-        registered.0 = None;
+        unsent.0 = None;
         if let Err(answer) = outcome {
             call.finish(answer);
         }

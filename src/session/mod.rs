@@ -7,6 +7,7 @@
 pub mod call;
 pub mod convert;
 pub mod dispatch;
+mod endpoint_id;
 pub mod negotiate;
 pub mod outbox;
 pub mod outlet;
@@ -18,7 +19,8 @@ pub mod stream;
 pub mod table;
 
 pub use dispatch::Target;
+pub use endpoint_id::EndpointId;
 pub use negotiate::Hello;
-pub use state::{EndpointId, Session, Transport};
+pub use state::{Session, Transport};
 pub use stream::{EventId, First, Form, Kind, Reader, Stream};
 pub use table::{Options, Sessions};

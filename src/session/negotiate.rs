@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn the_version_is_the_sessions_whatever_the_child_speaks() {
-        let params = raw(r#"{"protocolVersion":"2024-11-05","capabilities":{"sampling":{}},"clientInfo":{"name":"c"}}"#);
+        let params =
+            raw(r#"{"protocolVersion":"2024-11-05","capabilities":{"sampling":{}},"clientInfo":{"name":"c"}}"#);
         let hello = Hello::parse(Some(&params)).expect("valid");
         assert_eq!((hello.version, hello.capabilities.sampling), (ProtocolVersion::V2024_11_05, true));
         assert_eq!(
@@ -119,7 +120,10 @@ mod tests {
     #[test]
     fn tasks_need_both_sides_to_be_new() {
         let has_tasks = |session, child: &str| {
-            let result = answer(session, &handshake(child, r#"{"tasks":{},"resources":{"listChanged":false,"subscribe":true}}"#));
+            let result = answer(
+                session,
+                &handshake(child, r#"{"tasks":{},"resources":{"listChanged":false,"subscribe":true}}"#),
+            );
             let tree: serde_json::Value = serde_json::from_slice(&result).expect("json");
             assert_eq!(tree["capabilities"]["resources"], serde_json::json!({"listChanged":true,"subscribe":true}));
             tree["capabilities"].get("tasks").is_some()

@@ -23,29 +23,12 @@ use crate::tasks::Scope;
 
 use super::call::Call;
 use super::dispatch::Target;
+use super::endpoint_id::EndpointId;
 use super::negotiate::Hello;
 use super::outbox::{About, Outbox};
 use super::replay::Account;
 use super::ring::Weight;
 use super::stream::{EventId, Form, Kind, Opening, Reader, Stream};
-
-/// Which endpoint a session belongs to. An id of one is unknown at another (PROTOCOL 1.15).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum EndpointId {
-    /// One server's.
-    Server(ServerName),
-    /// All servers'.
-    Aggregate,
-}
-
-impl fmt::Display for EndpointId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Server(name) => write!(f, "server:{name}"),
-            Self::Aggregate => f.write_str("aggregate"),
-        }
-    }
-}
 
 /// How a session's messages travel. Ids of the two are not interchangeable (PROTOCOL 1.20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +97,10 @@ pub struct Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("endpoint", &self.endpoint).field("caller", &self.caller).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("endpoint", &self.endpoint)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
     }
 }
 

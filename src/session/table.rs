@@ -18,9 +18,10 @@ use crate::mcp::{ErrorObject, Raw};
 use crate::tasks::Scope;
 
 use super::dispatch::Target;
+use super::endpoint_id::EndpointId;
 use super::negotiate::{self, Hello};
 use super::replay;
-use super::state::{EndpointId, Session, Transport};
+use super::state::{Session, Transport};
 
 /// How long sessions and streams are kept.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +54,12 @@ pub struct Sessions {
 impl Sessions {
     /// An empty table; what its sessions start runs in `scope`.
     pub fn new(options: Options, scope: Scope) -> Arc<Self> {
-        Arc::new(Self {
-            options,
-            scope,
-            started: Instant::now(),
-            replay: Arc::default(),
-            sessions: RwLock::default(),
-        })
+        Arc::new(Self { options, scope, started: Instant::now(), replay: Arc::default(), sessions: RwLock::default() })
+    }
+
+    /// Where the tasks of sessions run.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Answers an `initialize` and opens a session for it.
