@@ -19,6 +19,13 @@ pub(super) struct At<T> {
     pub line: usize,
 }
 
+/// A time that may be without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    Endless,
+    Until(Duration),
+}
+
 /// Problems found so far.
 pub(super) struct Report {
     pub file: Arc<str>,
@@ -55,6 +62,17 @@ pub(super) type Advice = (&'static str, &'static str);
 pub(super) struct Keys {
     pub known: &'static [&'static str],
     pub advice: &'static [Advice],
+}
+
+// === impl Patience ===
+
+impl Patience {
+    pub(super) fn until(self) -> Option<Duration> {
+        match self {
+            Self::Endless => None,
+            Self::Until(duration) => Some(duration),
+        }
+    }
 }
 
 // === impl Report ===
@@ -143,20 +161,17 @@ impl<'t, 'r> Section<'t, 'r> {
     }
 
     fn wrong_type(&mut self, key: &str, line: usize, wanted: &str, found: &Item, hint: Option<&str>) {
-        let what = format!("must be {wanted}, not {}", article(found));
+        let what = format!("must be {wanted}, not {}", type_name(found));
         self.key_fault(key, line, &what, hint);
     }
 
     /// A string.
     pub(super) fn string(&mut self, key: &str, hint: Option<&str>) -> Option<At<&'t str>> {
         let (item, line) = self.find(key)?;
-        match item.as_str() {
-            Some(value) => Some(At { value, line }),
-            None => {
-                self.wrong_type(key, line, "a string", item, hint);
-                None
-            }
+        if item.as_str().is_none() {
+            self.wrong_type(key, line, "a string", item, hint);
         }
+        item.as_str().map(|value| At { value, line })
     }
 
     /// A path (or program) with references, not empty.
@@ -289,11 +304,11 @@ impl<'t, 'r> Section<'t, 'r> {
     }
 
     /// A duration, or `"never"`, which overrides one from `[defaults]`.
-    pub(super) fn duration_or_never(&mut self, key: &str) -> Option<Option<Duration>> {
+    pub(super) fn patience(&mut self, key: &str) -> Option<Patience> {
         if self.find(key)?.0.as_str() == Some("never") {
-            return Some(None);
+            return Some(Patience::Endless);
         }
-        self.duration(key, false).map(|duration| Some(duration.value))
+        self.duration(key, false).map(|duration| Patience::Until(duration.value))
     }
 
     /// One of a few words. `later` are words that hub will know one day.
@@ -337,7 +352,8 @@ pub(super) fn shown(key: &str) -> String {
     shown
 }
 
-fn article(item: &Item) -> String {
+/// The type of a value with its article.
+pub(super) fn type_name(item: &Item) -> String {
     let name = item.type_name();
     let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {name}")

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::expand::Template;
-use super::reader::{At, Keys, Section};
+use super::reader::{At, Keys, Patience, Section};
 use super::{Concurrency, HubSpec, Share, Start};
 
 /// Keys of the top level.
@@ -127,12 +127,12 @@ pub(super) struct Draft {
     pub port: Option<At<u16>>,
     pub enabled: Option<bool>,
     pub start: Option<Start>,
-    pub idle_stop: Option<Option<Duration>>,
+    pub idle_stop: Option<Patience>,
     pub share: Option<Share>,
     pub restart_initial: Option<At<Duration>>,
     pub restart_max: Option<At<Duration>>,
     pub startup_timeout: Option<Duration>,
-    pub request_timeout: Option<Option<Duration>>,
+    pub request_timeout: Option<Patience>,
     pub allow: Option<Vec<String>>,
     pub deny: Option<Vec<String>>,
     pub roots: Option<Vec<At<Template>>>,
@@ -169,14 +169,14 @@ impl Draft {
             cwd: section.path("cwd"),
             enabled: section.boolean("enabled"),
             start: section.word("start", &[("eager", Start::Eager), ("lazy", Start::Lazy)], &[]),
-            idle_stop: section.duration_or_never("idle_stop"),
+            idle_stop: section.patience("idle_stop"),
             share: section.word(
                 "share",
                 &[("shared", Share::Shared), ("session", Share::Session)],
                 &["auto", "workspace", "capabilities"],
             ),
             startup_timeout: section.duration("startup_timeout", false).map(|at| at.value),
-            request_timeout: section.duration_or_never("request_timeout"),
+            request_timeout: section.patience("request_timeout"),
             roots: roots(section),
             concurrency: section.word(
                 "concurrency",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use toml_edit::{Document, Item, Key};
 
 use super::expand::{Lookup, Missing, Template};
-use super::reader::{At, Owner, Report, Section, shown};
+use super::reader::{At, Owner, Patience, Report, Section, shown, type_name};
 use super::schema::{self, Draft};
 use super::text::Text;
 use super::{
@@ -91,14 +91,13 @@ fn server(
             (Owner::Unnamed, format!("servers.{}.", shown(key.get())))
         }
     };
-    let draft = match item.as_table_like() {
-        Some(table) => Draft::server(Section::new(text, table, owner.clone(), &prefix, report), line, text.partial),
-        None => {
-            let what = format!("a server must be a table, not {}", item.type_name());
-            let hint = Some(format!("write [servers.{}] above its keys", shown(key.get())));
-            report.add(Kind::Schema, &owner, line, what, hint);
-            Draft::default()
-        }
+    let draft = if let Some(table) = item.as_table_like() {
+        Draft::server(Section::new(text, table, owner.clone(), &prefix, report), line, text.partial)
+    } else {
+        let what = format!("a server must be a table, not {}", type_name(item));
+        let hint = Some(format!("write [servers.{}] above its keys", shown(key.get())));
+        report.add(Kind::Schema, &owner, line, what, hint);
+        Draft::default()
     };
     let Owner::Server(name) = owner else {
         return None;
@@ -295,11 +294,11 @@ fn resolve(name: &ServerName, draft: Draft, context: &Context<'_>, report: &mut 
         port: draft.port.map(|at| at.value),
         enabled: draft.enabled.unwrap_or(true),
         start: draft.start.unwrap_or(Start::Eager),
-        idle_stop: draft.idle_stop.flatten(),
+        idle_stop: draft.idle_stop.and_then(Patience::until),
         share: draft.share.unwrap_or(Share::Shared),
         restart: restart(name, &draft, report),
         startup_timeout: draft.startup_timeout.unwrap_or(limits::STARTUP_TIMEOUT),
-        request_timeout: draft.request_timeout.flatten(),
+        request_timeout: draft.request_timeout.and_then(Patience::until),
         tools: ToolFilter::new(draft.allow.unwrap_or_else(|| vec!["*".to_owned()]), draft.deny.unwrap_or_default()),
         roots,
         concurrency: draft.concurrency.unwrap_or(Concurrency::Auto),
