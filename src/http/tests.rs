@@ -120,7 +120,7 @@ async fn a_head_that_does_not_end_is_closed_and_a_silent_connection_is_not() {
     rest(&mut slow).await.ok();
     assert!(begun.elapsed() >= limits::HEADER_READ, "closed after {:?}", begun.elapsed());
 
-    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    tokio::time::sleep(Duration::from_hours(24)).await;
     exchange(&mut silent, "GET /healthz").await;
     silent.write_all(b"GET /hea").await.expect("sends");
     let begun = tokio::time::Instant::now();
