@@ -12,6 +12,7 @@ mod conn;
 pub mod endpoint;
 pub mod guard;
 mod health;
+mod metrics;
 pub mod reply;
 pub mod respond;
 mod route;
@@ -24,12 +25,14 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Method, Request};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Aggregate;
 use crate::config::{HubSpec, ServerName};
 use crate::limits;
 use crate::server::Registry;
+use crate::server::usage::Meter;
 use crate::session::Sessions;
 
 pub use accept::Listener;
@@ -84,6 +87,10 @@ pub struct Context {
     pub timing: reply::Timing,
     /// Room for connections, over all listeners.
     pub connections: Arc<Semaphore>,
+    /// What the servers cost.
+    pub meter: Arc<Meter>,
+    /// When hub started.
+    pub started: Instant,
     /// This listener is going away: streams that wait for nothing end, nothing new begins.
     pub stopping: CancellationToken,
 }
@@ -95,6 +102,7 @@ impl Context {
         settings: watch::Receiver<Arc<Settings>>,
         aggregate: Arc<Aggregate>,
         sessions: Arc<Sessions>,
+        meter: Arc<Meter>,
     ) -> Self {
         Self {
             registry,
@@ -103,6 +111,8 @@ impl Context {
             sessions,
             timing: reply::Timing::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+            meter,
+            started: Instant::now(),
             stopping: CancellationToken::new(),
         }
     }
@@ -143,6 +153,6 @@ async fn answer(ctx: &Arc<Context>, route: Result<Route, Refusal>, request: Requ
         Route::Sse(endpoint) | Route::Messages(endpoint) => sse2024::serve(ctx, endpoint, request).await,
         Route::Health(endpoint) => health::live(&endpoint, &ctx.registry.borrow()),
         Route::Ready => health::ready(&ctx.registry.borrow()),
-        Route::Metrics => respond::metrics(String::new()),
+        Route::Metrics => metrics::scrape(ctx).await,
     }
 }

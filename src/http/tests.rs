@@ -24,7 +24,7 @@ fn context() -> Context {
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
     let aggregate = Aggregate::new(registry.clone());
     let sessions = Sessions::new(session::Options::default(), Scope::new());
-    Context::new(registry, settings, aggregate, sessions)
+    Context::new(registry, settings, aggregate, sessions, Arc::default())
 }
 
 fn start(ctx: &Context) -> (Listener, SocketAddr) {
@@ -81,6 +81,11 @@ async fn every_path_answers_in_json() {
     let (_listener, address) = start(&ctx);
     assert!(ask(address, "GET /healthz", "").await.starts_with("HTTP/1.1 200"));
     assert!(ask(address, "GET /readyz", "").await.contains("\"status\":\"ready\""));
+    let metrics = ask(address, "GET /metrics", "").await;
+    assert!(
+        metrics.contains("\nhub_build_info{version=") && metrics.contains("\nhub_open_connections 1\n"),
+        "{metrics}"
+    );
     for path in ["/", "/.well-known/oauth-protected-resource/mcp", "/register", "/mcp/", "/servers/nobody/mcp"] {
         let answer = ask(address, &format!("POST {path}"), "").await;
         assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("application/json"), "{path}: {answer}");
