@@ -113,15 +113,12 @@ pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(120);
 /// A child that lived this long resets the backoff.
 pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
-/// Process trees are measured at most this often.
-pub const USAGE_EVERY: Duration = Duration::from_secs(1);
-
 /// Pages of one list that are drained from a child.
 pub const LIST_PAGES_MAX: usize = 1000;
 /// Items of one page of an aggregate list.
 pub const AGGREGATE_PAGE_ITEMS_MAX: usize = 500;
-/// How long the aggregate waits for one server's list.
-pub const AGGREGATE_LIST_WAIT: Duration = Duration::from_secs(5);
+/// How long an aggregate list waits for servers that start: its answer is to be there within 5 s (PROTOCOL 4.4).
+pub const AGGREGATE_LIST_WAIT: Duration = Duration::from_millis(4500);
 /// Longest exposed name on the aggregate endpoint.
 pub const AGGREGATE_NAME_BYTES_MAX: usize = 64;
 
@@ -151,3 +148,21 @@ pub const RESTART_GRACE: Duration = Duration::from_secs(2);
 pub const SERVER_QUEUE_MAX: usize = 64;
 /// Default of `idle_stop` for instances of `share = "session"`.
 pub const SESSION_INSTANCE_IDLE: Duration = Duration::from_secs(1800);
+/// Longest alias of a server: 64 minus it leaves 38 characters for a tool's own name.
+pub const AGGREGATE_ALIAS_BYTES_MAX: usize = 24;
+/// Bytes of one page of an aggregate list; one larger item is still a page.
+pub const AGGREGATE_PAGE_BYTES_MAX: usize = 1 << 20;
+/// Changes of the merged lists are announced together within this time (PROTOCOL 4.4).
+pub const AGGREGATE_CHANGES_COALESCE: Duration = Duration::from_millis(250);
+/// Bytes of one server's text in the aggregate's `instructions`.
+pub const AGGREGATE_INSTRUCTIONS_PER_SERVER_BYTES_MAX: usize = 2 << 10;
+/// Bytes of the aggregate's `instructions`.
+pub const AGGREGATE_INSTRUCTIONS_BYTES_MAX: usize = 16 << 10;
+/// How long servers may take when all are asked who knows an unlisted resource (PROTOCOL 4.3).
+pub const RESOURCE_SEARCH: Duration = Duration::from_secs(2);
+/// Unlisted resources whose server is remembered.
+pub const RESOURCES_FOUND_MAX: usize = 10_000;
+/// Longest URI that is matched against templates.
+pub const TEMPLATE_URI_BYTES_MAX: usize = 8 << 10;
+/// Longest part of a failure that a client is told as the reason why a server is unavailable.
+pub const UNAVAILABLE_REASON_BYTES_MAX: usize = 300;

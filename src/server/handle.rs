@@ -99,6 +99,11 @@ impl InstanceHandle {
         self.send(Command::Cancel { call, reason }).await.ok();
     }
 
+    /// As [`Self::cancel`], for a destructor, which cannot wait: does nothing when the queue is full.
+    pub fn cancel_now(&self, call: CallId) {
+        self.commands.try_send(Command::Cancel { call, reason: None }).ok();
+    }
+
     /// Answers an ask; the first answer counts, unknown ones are ignored.
     pub async fn answer(&self, ask: AskId, outcome: Outcome) {
         self.send(Command::Answer { ask, outcome }).await.ok();
@@ -112,11 +117,6 @@ impl InstanceHandle {
     /// Passes a notification on that hub has no rule for (per-server endpoints only).
     pub async fn notify(&self, method: Method, params: Option<Raw>) {
         self.send(Command::Notify { method, params }).await.ok();
-    }
-
-    /// Whether the instance is gone for good; whoever needs one asks the server again.
-    pub fn is_closed(&self) -> bool {
-        self.commands.is_closed()
     }
 
     /// What is known of this instance now.

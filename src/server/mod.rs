@@ -14,7 +14,6 @@ pub mod outlet;
 pub mod registry;
 pub mod snapshot;
 mod task;
-pub mod usage;
 mod world;
 
 pub use handle::{InstanceHandle, NewCall, NewCaller, next_id};

@@ -27,6 +27,8 @@ pub(super) enum ServerCommand {
     Release {
         session: Arc<str>,
     },
+    /// Somebody needs a child.
+    Wake,
     Restart {
         reply: oneshot::Sender<()>,
     },
@@ -100,6 +102,11 @@ impl ServerHandle {
     /// A session ended: stops an instance of its own.
     pub async fn release(&self, session: Arc<str>) {
         self.commands.send(ServerCommand::Release { session }).await.ok();
+    }
+
+    /// Starts its child if it is not there, as a request would; a `failed` one is tried again as often as requests may.
+    pub async fn wake(&self) {
+        self.commands.send(ServerCommand::Wake).await.ok();
     }
 
     /// Stops and starts its children; sessions stay. Also the way out of `failed`.

@@ -118,6 +118,7 @@ impl Task {
                     parts.control.send(Control::Stop { grace: Duration::ZERO, reply }).await.ok();
                 }
             }
+            ServerCommand::Wake => self.wake().await,
             ServerCommand::Restart { reply } => {
                 for parts in self.all() {
                     let (done, begun) = oneshot::channel();

@@ -12,13 +12,6 @@
     reason = "tests block, sleep while they poll, and say on stderr why they failed"
 )]
 
-mod asks;
-mod cancel;
-mod handshake;
-mod ids;
-mod logging;
-mod noise;
-mod progress;
-mod slow;
-mod subscriptions;
 mod support;
+
+mod ids;
