@@ -49,8 +49,10 @@ pub struct Knobs {
     pub ignore_term: bool,
     /// `--ignore-eof`: the end of stdin does nothing.
     pub ignore_eof: bool,
-    /// `--grandchildren N`: sleepers that hold the pipes; the first one is in a session of its own.
+    /// `--grandchildren N`: sleepers of the same group that hold the pipes.
     pub grandchildren: usize,
+    /// `--escapees N`: sleepers that hold the pipes and have left the group and the session.
+    pub escapees: usize,
     /// `--sleeper`: be a grandchild.
     pub sleeper: bool,
     /// `--own-session`: with `--sleeper`, call `setsid` first.
@@ -115,6 +117,7 @@ impl Default for Knobs {
             ignore_term: false,
             ignore_eof: false,
             grandchildren: 0,
+            escapees: 0,
             sleeper: false,
             own_session: false,
             crash_after: None,
@@ -196,6 +199,7 @@ impl Knobs {
             "--init-error" => self.init_error = Some(value),
             "--caps" => self.caps = Some(parsed(&value)?),
             "--grandchildren" => self.grandchildren = number(&value)?,
+            "--escapees" => self.escapees = number(&value)?,
             "--crash-after" => self.crash_after = Some(number(&value)?),
             "--dead-while" => self.dead_while = Some(value.into()),
             "--exit-code" => self.exit_code = Some(number(&value)?),

@@ -42,16 +42,16 @@ pub fn sleep_on(knobs: &Knobs) -> ! {
     sleep_for_ever();
 }
 
-/// Starts `count` processes that inherit all three pipes; the first one leaves the session.
-pub fn grandchildren(count: usize, ignore_term: bool) {
+/// Starts `count` processes that inherit all three pipes; escapees leave the group and the session.
+pub fn grandchildren(count: usize, escape: bool, ignore_term: bool) {
     let exe = std::env::current_exe().expect("own path");
-    for index in 0..count {
+    for _ in 0..count {
         let mut command = Command::new(&exe);
         command.arg("--sleeper").stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
         if ignore_term {
             command.arg("--ignore-term");
         }
-        if index == 0 {
+        if escape {
             command.arg("--own-session");
         }
         // Not waited for: it is meant to outlive its parent.
@@ -77,7 +77,8 @@ pub fn at_start(fake: &Arc<Fake>) {
         complain(&format!("{}: cannot start: the flux is missing", knobs.tag));
         fake.leave(knobs.exit_code.unwrap_or(1));
     }
-    grandchildren(knobs.grandchildren, knobs.ignore_term);
+    grandchildren(knobs.grandchildren, false, knobs.ignore_term);
+    grandchildren(knobs.escapees, true, knobs.ignore_term);
     if knobs.bom {
         fake.wire.raw(b"\xEF\xBB\xBF");
     }

@@ -113,6 +113,7 @@ pub const TOOLS: &[Tool] = &[
     slow("sample", tools_ask::sample),
     slow("roots", tools_ask::roots),
     slow("ask", tools_ask::ask),
+    fast("ask_later", tools_ask::ask_later),
     Tool { task: "optional", ..slow("task_sleep", sleep) },
     Tool { task: "optional", ..slow("task_elicit", tools_ask::elicit) },
     Tool { task: "required", ..slow("task_only", sleep) },
@@ -399,7 +400,8 @@ fn stderr(_: &Arc<Fake>, call: &Call) -> Outcome {
 }
 
 fn fork(fake: &Arc<Fake>, call: &Call) -> Outcome {
-    misbehave::grandchildren(usize::try_from(call.number("n", 1)).unwrap_or(1), fake.knobs.ignore_term);
+    let count = usize::try_from(call.number("n", 1)).unwrap_or(1);
+    misbehave::grandchildren(count, call.args["escape"] == true, fake.knobs.ignore_term);
     Outcome::Text("forked".into())
 }
 

@@ -129,6 +129,19 @@ pub fn ask(fake: &Arc<Fake>, call: &Call) -> Outcome {
     told(fake.wire.ask(&call.text("method", "ping"), &params, None))
 }
 
+/// `ask_later(ms, method, params)`: answers at once, and asks when no call is there to explain it.
+pub fn ask_later(fake: &Arc<Fake>, call: &Call) -> Outcome {
+    let params = call.args.get("params").cloned().unwrap_or_else(|| form(&call.text("tag", "whose?")));
+    let (method, pause, fake) = (call.text("method", "elicitation/create"), call.ms("ms", 100), Arc::clone(fake));
+    std::thread::spawn(move || {
+        std::thread::sleep(pause);
+        let answer = fake.wire.ask(&method, &params, None);
+        let said = answer.unwrap_or_else(|error| json!({"refused": error}));
+        fake.wire.journal("later ", said.to_string().as_bytes());
+    });
+    Outcome::Text("soon".into())
+}
+
 /// Ignores a cancellation, sleeps on, and then asks: the prompt must reach nobody.
 pub fn ignore_cancel_then_elicit(fake: &Arc<Fake>, call: &Call) -> Outcome {
     std::thread::sleep(call.ms("ms", 200));

@@ -12,6 +12,17 @@
     reason = "tests block, sleep while they poll, and say on stderr why they failed"
 )]
 
-mod support;
-
+mod asks;
+mod cancel;
+mod handshake;
+mod http_rules;
 mod ids;
+mod logging;
+mod noise;
+mod progress;
+mod slow;
+mod sse_2024;
+mod streams;
+mod subscriptions;
+mod support;
+mod tasks;
