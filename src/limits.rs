@@ -113,6 +113,9 @@ pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(120);
 /// A child that lived this long resets the backoff.
 pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
+/// Process trees are measured at most this often.
+pub const USAGE_EVERY: Duration = Duration::from_secs(1);
+
 /// Pages of one list that are drained from a child.
 pub const LIST_PAGES_MAX: usize = 1000;
 /// Items of one page of an aggregate list.

@@ -192,3 +192,149 @@ fn hub_keys(before: Option<&HubSpec>, after: &HubSpec) -> Vec<&'static str> {
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Kind, Problem, Secret, Share, Start, ToolFilter};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn name(text: &str) -> ServerName {
+        ServerName::new(text).expect("valid")
+    }
+
+    fn entry(spec: ServerSpec) -> ServerEntry {
+        ServerEntry { name: spec.name.clone(), port: spec.port, enabled: spec.enabled, spec: Ok(Arc::new(spec)) }
+    }
+
+    fn server(text: &str) -> ServerSpec {
+        ServerSpec::new(name(text), "cmd", "/")
+    }
+
+    fn failed(text: &str, line: usize) -> ServerEntry {
+        let (kind, what) = (Kind::Environment, "variable X is not set".to_owned());
+        let problem = Problem { kind, file: "hub.toml".into(), line, server: Some(name(text)), what, hint: None };
+        ServerEntry { name: name(text), port: None, enabled: true, spec: Err(vec![problem]) }
+    }
+
+    fn config(servers: Vec<ServerEntry>) -> Config {
+        Config { hub: HubSpec::new(2), servers }
+    }
+
+    #[test]
+    fn each_kind_of_change_is_one_step() {
+        let old =
+            config(vec![entry(server("same")), entry(server("gone")), entry(server("tools")), entry(server("args"))]);
+        let tools = ServerSpec { tools: ToolFilter::new(Vec::new(), Vec::new()), port: Some(1), ..server("tools") };
+        let args = ServerSpec { args: vec!["x".to_owned()], ..server("args") };
+        let new = config(vec![entry(server("same")), entry(tools.clone()), entry(args.clone()), entry(server("new"))]);
+        let plan = diff(Some(&old), &new);
+        assert_eq!(
+            plan.steps,
+            [
+                Step::Remove(name("gone")),
+                Step::Change(entry(tools), Changed { keys: vec!["port", "tools"], restart: false }),
+                Step::Change(entry(args), Changed { keys: vec!["args"], restart: true }),
+                Step::Add(entry(server("new"))),
+            ]
+        );
+        assert_eq!(plan.hub_changed, None);
+    }
+
+    #[test]
+    fn only_a_new_order_is_a_step_of_its_own() {
+        let (a, b, c) = (entry(server("a")), entry(server("b")), entry(server("c")));
+        let old = config(vec![a.clone(), b.clone(), c.clone()]);
+        let swapped = config(vec![b.clone(), a.clone(), c.clone()]);
+        assert_eq!(diff(Some(&old), &swapped).steps, [Step::Reorder(vec![name("b"), name("a"), name("c")])]);
+        let less = config(vec![a.clone(), c.clone()]);
+        assert_eq!(diff(Some(&old), &less).steps, [Step::Remove(name("b"))]);
+        let steps = diff(Some(&less), &old).steps;
+        assert_eq!(steps, [Step::Add(b), Step::Reorder(vec![name("a"), name("b"), name("c")])]);
+    }
+
+    #[test]
+    fn becoming_usable_or_not_needs_another_child_and_staying_so_does_not() {
+        let restart = |old: ServerEntry, new: ServerEntry| match diff(Some(&config(vec![old])), &config(vec![new]))
+            .steps
+            .as_slice()
+        {
+            [Step::Change(_, changed)] => changed.restart,
+            other => unreachable!("one change, not {other:?}"),
+        };
+        assert!(restart(entry(server("a")), failed("a", 1)));
+        assert!(restart(failed("a", 1), entry(server("a"))));
+        assert!(!restart(failed("a", 1), failed("a", 2)), "its line moved");
+    }
+
+    #[test]
+    fn the_hub_tells_which_keys_changed() {
+        let old = config(Vec::new());
+        let mut new = old.clone();
+        new.hub.log = "debug".to_owned();
+        new.hub.port = 1;
+        let change = diff(Some(&old), &new).hub_changed.expect("changed");
+        assert_eq!((change.keys, change.to), (vec!["port", "log"], new.hub));
+        let from_empty = diff(None, &old).hub_changed.expect("all new");
+        assert_eq!(from_empty.keys.len(), 11);
+    }
+
+    fn some_entry() -> impl Strategy<Value = ServerEntry> {
+        let spec = ("[a-f]", 0..3u8, any::<bool>(), prop::option::of(0..3u16), 0..3u64, any::<bool>());
+        spec.prop_map(|(letter, variant, session, port, seconds, good)| {
+            let spec = ServerSpec {
+                args: vec![variant.to_string()],
+                env: [("K".to_owned(), Secret::new(variant.to_string()))].into(),
+                share: if session { Share::Session } else { Share::Shared },
+                port,
+                startup_timeout: Duration::from_secs(seconds),
+                start: if seconds == 1 { Start::Lazy } else { Start::Eager },
+                ..server(&letter)
+            };
+            if good { entry(spec) } else { failed(&letter, usize::from(variant)) }
+        })
+    }
+
+    fn some_config() -> impl Strategy<Value = Config> {
+        (prop::collection::vec(some_entry(), 0..8), 0..3u16).prop_map(|(mut servers, port)| {
+            let mut seen = Vec::new();
+            servers.retain(|entry| {
+                let new = !seen.contains(&entry.name);
+                seen.push(entry.name.clone());
+                new
+            });
+            let mut config = config(servers);
+            config.hub.port = port;
+            config
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn following_a_plan_leads_there(old in prop::option::of(some_config()), new in some_config()) {
+            let plan = diff(old.as_ref(), &new);
+            prop_assert_eq!(plan.apply(old), Some(new));
+        }
+
+        #[test]
+        fn nothing_leads_from_a_config_to_itself(config in some_config()) {
+            let plan = diff(Some(&config), &config);
+            prop_assert!(plan.is_empty());
+            prop_assert_eq!(plan.clone().apply(Some(config.clone())), Some(config));
+        }
+
+        #[test]
+        fn unchanged_servers_are_never_touched(old in some_config(), new in some_config()) {
+            for step in diff(Some(&old), &new).steps {
+                let touched = match step {
+                    Step::Add(entry) | Step::Change(entry, _) => entry.name,
+                    Step::Remove(name) => name,
+                    Step::Reorder(_) => continue,
+                };
+                prop_assert_ne!(old.server(touched.as_str()), new.server(touched.as_str()));
+            }
+        }
+    }
+}

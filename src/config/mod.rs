@@ -16,16 +16,29 @@
 //! `hub check` fails on any of them.
 
 mod diff;
+mod env_file;
+mod expand;
+pub mod file;
 mod name;
 mod problem;
+mod reader;
+mod schema;
 mod spec;
+mod text;
 mod tools;
+mod units;
+mod validate;
+pub mod watch;
+
+#[cfg(test)]
+mod tests;
 
 pub use diff::{Changed, HubChange, Plan, Step, diff};
 pub use name::{BadName, ServerName};
 pub use problem::{Kind, Problem};
 pub use spec::{Concurrency, Config, HubSpec, RestartPolicy, Secret, ServerEntry, ServerSpec, Share, Start};
 pub use tools::ToolFilter;
+pub use validate::load;
 
 use std::io;
 use std::path::Path;

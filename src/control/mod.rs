@@ -4,5 +4,7 @@
 //! snapshots and sends [`Command`]s to the supervisor. May not: change anything by itself.
 
 pub mod command;
+pub mod desk;
 
 pub use command::{Command, Report};
+pub use desk::{Desk, Facts};

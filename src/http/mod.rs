@@ -6,11 +6,14 @@
 //! server, touch a process, or decide anything about MCP before `Host` and `Origin` are checked.
 
 pub mod accept;
+mod accept_header;
 pub mod body;
 mod conn;
 pub mod endpoint;
 pub mod guard;
 mod health;
+mod metrics;
+pub mod reply;
 pub mod respond;
 mod route;
 pub mod sse2024;
@@ -22,11 +25,15 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Method, Request};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregate::Aggregate;
 use crate::config::{HubSpec, ServerName};
 use crate::limits;
 use crate::server::Registry;
+use crate::server::usage::Meter;
+use crate::session::Sessions;
 
 pub use accept::Listener;
 pub use body::ReplyBody;
@@ -72,17 +79,42 @@ pub struct Context {
     pub registry: watch::Receiver<Arc<Registry>>,
     /// The part of `[hub]` that a reload may change.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// All servers as one.
+    pub aggregate: Arc<Aggregate>,
+    /// All sessions.
+    pub sessions: Arc<Sessions>,
+    /// How long what may stay silent.
+    pub timing: reply::Timing,
     /// Room for connections, over all listeners.
     pub connections: Arc<Semaphore>,
+    /// What the servers cost.
+    pub meter: Arc<Meter>,
+    /// When hub started.
+    pub started: Instant,
     /// This listener is going away: streams that wait for nothing end, nothing new begins.
     pub stopping: CancellationToken,
 }
 
 impl Context {
     /// A context for the first listener; [`Listener::start`] makes the others from it.
-    pub fn new(registry: watch::Receiver<Arc<Registry>>, settings: watch::Receiver<Arc<Settings>>) -> Self {
-        let connections = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
-        Self { registry, settings, connections, stopping: CancellationToken::new() }
+    pub fn new(
+        registry: watch::Receiver<Arc<Registry>>,
+        settings: watch::Receiver<Arc<Settings>>,
+        aggregate: Arc<Aggregate>,
+        sessions: Arc<Sessions>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Self {
+            registry,
+            settings,
+            aggregate,
+            sessions,
+            timing: reply::Timing::default(),
+            connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+            meter,
+            started: Instant::now(),
+            stopping: CancellationToken::new(),
+        }
     }
 }
 
@@ -121,6 +153,6 @@ async fn answer(ctx: &Arc<Context>, route: Result<Route, Refusal>, request: Requ
         Route::Sse(endpoint) | Route::Messages(endpoint) => sse2024::serve(ctx, endpoint, request).await,
         Route::Health(endpoint) => health::live(&endpoint, &ctx.registry.borrow()),
         Route::Ready => health::ready(&ctx.registry.borrow()),
-        Route::Metrics => respond::metrics(String::new()),
+        Route::Metrics => metrics::scrape(ctx).await,
     }
 }

@@ -26,8 +26,8 @@ pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+/// Read by every Prometheus and shown by every browser; OpenMetrics text is valid in it.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// A proxy that buffers or rewrites an event stream breaks it.
 const UNTOUCHED: HeaderValue = HeaderValue::from_static("no-cache, no-transform");
 
@@ -209,7 +209,13 @@ pub fn health(well: bool, document: &serde_json::Value) -> Reply {
 
 /// 200 with metrics as text.
 pub fn metrics(text: String) -> Reply {
-    with_type(Bytes::from(text).into(), OPEN_METRICS)
+    with_type(Bytes::from(text).into(), METRICS)
+}
+
+/// 500: a fault of hub's own.
+pub fn broken(why: &str) -> Reply {
+    tracing::error!("{why}");
+    bare(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The same reply with more headers.

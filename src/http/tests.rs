@@ -12,14 +12,19 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use super::{Context, Face, Listener, Settings};
+use crate::aggregate::Aggregate;
 use crate::limits;
+use crate::session::{self, Sessions};
+use crate::tasks::Scope;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn context() -> Context {
     let (_registry, registry) = watch::channel(Arc::default());
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
-    Context::new(registry, settings)
+    let aggregate = Aggregate::new(registry.clone());
+    let sessions = Sessions::new(session::Options::default(), Scope::new());
+    Context::new(registry, settings, aggregate, sessions, Arc::default())
 }
 
 fn start(ctx: &Context) -> (Listener, SocketAddr) {
@@ -76,6 +81,11 @@ async fn every_path_answers_in_json() {
     let (_listener, address) = start(&ctx);
     assert!(ask(address, "GET /healthz", "").await.starts_with("HTTP/1.1 200"));
     assert!(ask(address, "GET /readyz", "").await.contains("\"status\":\"ready\""));
+    let metrics = ask(address, "GET /metrics", "").await;
+    assert!(
+        metrics.contains("\nhub_build_info{version=") && metrics.contains("\nhub_open_connections 1\n"),
+        "{metrics}"
+    );
     for path in ["/", "/.well-known/oauth-protected-resource/mcp", "/register", "/mcp/", "/servers/nobody/mcp"] {
         let answer = ask(address, &format!("POST {path}"), "").await;
         assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("application/json"), "{path}: {answer}");
@@ -115,7 +125,7 @@ async fn a_head_that_does_not_end_is_closed_and_a_silent_connection_is_not() {
     rest(&mut slow).await.ok();
     assert!(begun.elapsed() >= limits::HEADER_READ, "closed after {:?}", begun.elapsed());
 
-    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    tokio::time::sleep(Duration::from_hours(24)).await;
     exchange(&mut silent, "GET /healthz").await;
     silent.write_all(b"GET /hea").await.expect("sends");
     let begun = tokio::time::Instant::now();

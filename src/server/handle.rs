@@ -104,6 +104,11 @@ impl InstanceHandle {
         self.commands.try_send(Command::Cancel { call, reason: None }).ok();
     }
 
+    /// Whether the instance is gone for good; whoever needs one asks the server again.
+    pub fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// Answers an ask; the first answer counts, unknown ones are ignored.
     pub async fn answer(&self, ask: AskId, outcome: Outcome) {
         self.send(Command::Answer { ask, outcome }).await.ok();

@@ -14,6 +14,7 @@ pub mod outlet;
 pub mod registry;
 pub mod snapshot;
 mod task;
+pub mod usage;
 mod world;
 
 pub use handle::{InstanceHandle, NewCall, NewCaller, next_id};

@@ -1,5 +1,26 @@
-//! Legacy sessions: their streams, asks and the method table.
+//! Legacy sessions (revisions up to 2025-11-25): who a message came from, what it may do, and where answers go.
+//!
+//! In: parsed messages with a session id; deliveries from instances. Out: messages on streams. The [`Sessions`] table
+//! owns all sessions, a session owns its streams, its calls in flight and its asks. May not: know HTTP (statuses,
+//! headers, bodies), or touch another session.
 
+pub mod call;
+pub mod convert;
+pub mod dispatch;
 mod endpoint_id;
+pub mod negotiate;
+pub mod outbox;
+pub mod outlet;
+pub mod progress;
+pub mod replay;
+pub mod ring;
+pub mod state;
+pub mod stream;
+pub mod table;
 
+pub use dispatch::Target;
 pub use endpoint_id::EndpointId;
+pub use negotiate::Hello;
+pub use state::{Session, Transport};
+pub use stream::{EventId, First, Form, Kind, Reader, Stream};
+pub use table::{Options, Sessions};

@@ -92,24 +92,12 @@ fn answer(line: &[u8], output: &mut Vec<u8>) {
     };
     match method {
         "tools/call" => {
-            let v = request
-                .params
-                .arguments
-                .v
-                .map_or("null", RawValue::get)
-                .as_bytes();
-            result(
-                output,
-                &[br#"{"content":[{"type":"text","text":"#, v, b"}]}"],
-            );
+            let v = request.params.arguments.v.map_or("null", RawValue::get).as_bytes();
+            result(output, &[br#"{"content":[{"type":"text","text":"#, v, b"}]}"]);
         }
         "tools/list" => result(output, &[TOOLS]),
         "initialize" => {
-            let version = request
-                .params
-                .protocol_version
-                .unwrap_or("2025-11-25")
-                .as_bytes();
+            let version = request.params.protocol_version.unwrap_or("2025-11-25").as_bytes();
             let rest = br#"","capabilities":{"tools":{}},"serverInfo":{"name":"bench-echo","version":"1.0.0"}}"#;
             result(output, &[br#"{"protocolVersion":""#, version, rest]);
         }

@@ -8,10 +8,7 @@
 //! with all others that are ready when it is not. One thread: with two, a call at 8 × 4 costs 23 to 27 µs of CPU instead
 //! of 14 to 20, and the latency of one alone is the same. Writing each line by itself costs 20 to 24 µs.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the floor has no need of supervised tasks, and none of hub's code"
-)]
+#![expect(clippy::disallowed_methods, reason = "the floor has no need of supervised tasks, and none of hub's code")]
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -91,36 +88,22 @@ struct Child {
 }
 
 fn main() -> Result<(), Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve())
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve())
 }
 
 async fn serve() -> Result<(), Failure> {
     let mut args = std::env::args_os().skip(1);
     let mut command = Command::new(args.next().ok_or("usage: bench_floor COMMAND [ARGS…]")?);
-    let mut process = command
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+    let mut process = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let stdin = process.stdin.take().ok_or("no stdin")?.into_owned_fd()?;
     let stdout = process.stdout.take().ok_or("no stdout")?.into_owned_fd()?;
     for pipe in [&stdin, &stdout] {
         enlarge(pipe)?;
     }
-    let child = Arc::new(Child {
-        stdin: pipe::Sender::from_owned_fd(stdin)?,
-        queue: Mutex::default(),
-        ready: Notify::new(),
-    });
+    let child =
+        Arc::new(Child { stdin: pipe::Sender::from_owned_fd(stdin)?, queue: Mutex::default(), ready: Notify::new() });
     tokio::spawn(write_lines(Arc::clone(&child)));
-    tokio::spawn(read_lines(
-        Arc::clone(&child),
-        pipe::Receiver::from_owned_fd(stdout)?,
-    ));
+    tokio::spawn(read_lines(Arc::clone(&child), pipe::Receiver::from_owned_fd(stdout)?));
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
@@ -142,15 +125,10 @@ fn enlarge(pipe: &OwnedFd) -> io::Result<()> {
 
 async fn converse(stream: TcpStream, child: Arc<Child>) -> Result<(), hyper::Error> {
     let service = service_fn(move |request| forward(request, Arc::clone(&child)));
-    hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
 }
 
-async fn forward(
-    request: Request<Incoming>,
-    child: Arc<Child>,
-) -> Result<Response<Full<Bytes>>, Failure> {
+async fn forward(request: Request<Incoming>, child: Arc<Child>) -> Result<Response<Full<Bytes>>, Failure> {
     let mut body = request.into_body();
     let mut frames = Vec::with_capacity(1);
     while !body.is_end_stream() {
@@ -170,9 +148,7 @@ async fn forward(
         }
     }
     let mut response = Response::new(Full::new(reply.await?));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
@@ -181,12 +157,7 @@ async fn write_lines(child: Arc<Child>) -> io::Result<()> {
     loop {
         child.ready.notified().await;
         loop {
-            let written = child
-                .queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
-                .write(&child.stdin);
+            let written = child.queue.lock().unwrap_or_else(PoisonError::into_inner).0.write(&child.stdin);
             match written {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => child.stdin.writable().await?,
                 other => break other?,

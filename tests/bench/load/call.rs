@@ -61,11 +61,8 @@ impl Target {
             write!(out, "mcp-session-id: {session}\r\n").expect("a Vec takes every write");
         }
         if method == "POST" {
-            write!(
-                out,
-                "content-type: application/json\r\ncontent-length: {body_bytes}\r\n"
-            )
-            .expect("a Vec takes every write");
+            write!(out, "content-type: application/json\r\ncontent-length: {body_bytes}\r\n")
+                .expect("a Vec takes every write");
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -73,12 +70,7 @@ impl Target {
     /// A whole POST.
     pub fn post(&self, body: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_BYTES + body.len());
-        self.write_head(
-            "POST",
-            "application/json, text/event-stream",
-            body.len(),
-            &mut out,
-        );
+        self.write_head("POST", "application/json, text/event-stream", body.len(), &mut out);
         out.extend_from_slice(body.as_bytes());
         out
     }
@@ -100,8 +92,7 @@ impl Target {
 
 /// Text as tools carry it, as the inside of a JSON string of exactly `bytes` bytes: lines of code with escapes.
 fn filler(bytes: usize) -> String {
-    const LINE: &str =
-        r#"    if name == \"hub\" { return Ok(session.find(&name)?); } // 0123456789\n"#;
+    const LINE: &str = r#"    if name == \"hub\" { return Ok(session.find(&name)?); } // 0123456789\n"#;
     let mut text = LINE.repeat(bytes / LINE.len());
     text.extend(std::iter::repeat_n('x', bytes - text.len()));
     text
@@ -124,24 +115,13 @@ impl EchoCall {
     /// A call whose value has `bytes` bytes and is unique to `session_number` and the id.
     pub fn new(target: Target, session_number: usize, bytes: usize) -> Self {
         let mut buffer = vec![b' '; HEAD_BYTES];
-        buffer.extend_from_slice(
-            br#"{"method":"tools/call","params":{"name":"echo","arguments":{"v":""#,
-        );
+        buffer.extend_from_slice(br#"{"method":"tools/call","params":{"name":"echo","arguments":{"v":""#);
         let value_at = buffer.len();
         buffer.resize(value_at + NONCE_BYTES, b'0');
         buffer.extend_from_slice(filler(bytes.saturating_sub(NONCE_BYTES)).as_bytes());
         let value_end = buffer.len();
         let head = Vec::with_capacity(HEAD_BYTES);
-        Self {
-            target,
-            session_number,
-            buffer,
-            head,
-            head_at: 0,
-            value_at,
-            value_end,
-            id: 0,
-        }
+        Self { target, session_number, buffer, head, head_at: 0, value_at, value_end, id: 0 }
     }
 
     /// The whole request with this id and the nonce that goes with it.
@@ -150,13 +130,11 @@ impl EchoCall {
         let mut nonce = &mut self.buffer[self.value_at..self.value_at + NONCE_BYTES];
         write!(nonce, "{:08x}{id:08x}", self.session_number).expect("both parts have eight digits");
         self.buffer.truncate(self.value_end);
-        write!(self.buffer, r#""}}}},"jsonrpc":"2.0","id":{id}}}"#)
-            .expect("a Vec takes every write");
+        write!(self.buffer, r#""}}}},"jsonrpc":"2.0","id":{id}}}"#).expect("a Vec takes every write");
         self.head.clear();
         let body_bytes = self.buffer.len() - HEAD_BYTES;
         let accept = "application/json, text/event-stream";
-        self.target
-            .write_head("POST", accept, body_bytes, &mut self.head);
+        self.target.write_head("POST", accept, body_bytes, &mut self.head);
         self.head_at = HEAD_BYTES - self.head.len();
         self.buffer[self.head_at..HEAD_BYTES].copy_from_slice(&self.head);
         &self.buffer[self.head_at..]
@@ -178,11 +156,7 @@ impl EchoCall {
             return Err(Wrong(format!("id {} instead of {}", answer["id"], self.id)));
         }
         if answer["result"]["content"][0]["text"] != expected["text"] {
-            return Err(Wrong(format!(
-                "id {}: another value: {}",
-                self.id,
-                shown(reply.body)
-            )));
+            return Err(Wrong(format!("id {}: another value: {}", self.id, shown(reply.body))));
         }
         Ok(())
     }
@@ -203,23 +177,15 @@ impl EchoCall {
 /// The response in a reply, be it plain or the last event of a stream.
 pub fn answer(reply: &Reply<'_>) -> Result<Value, Wrong> {
     if reply.status != 200 {
-        return Err(Wrong(format!(
-            "status {}: {}",
-            reply.status,
-            shown(reply.body)
-        )));
+        return Err(Wrong(format!("status {}: {}", reply.status, shown(reply.body))));
     }
     let unreadable = || Wrong(format!("not an answer: {}", shown(reply.body)));
     if !reply.is_event_stream {
         return serde_json::from_slice(reply.body).map_err(|_not_json| unreadable());
     }
     let text = std::str::from_utf8(reply.body).map_err(|_not_json| unreadable())?;
-    let mut messages = text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok());
-    messages
-        .rfind(|m: &Value| m.get("id").is_some() && m.get("method").is_none())
-        .ok_or_else(unreadable)
+    let mut messages = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok());
+    messages.rfind(|m: &Value| m.get("id").is_some() && m.get("method").is_none()).ok_or_else(unreadable)
 }
 
 fn shown(body: &[u8]) -> String {

@@ -59,10 +59,7 @@ impl Run {
     /// The latency that this many of a hundred calls do not exceed, in seconds.
     pub fn percentile(&self, percent: usize) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
-        self.latencies
-            .get(last * percent / 100)
-            .copied()
-            .unwrap_or(f64::NAN)
+        self.latencies.get(last * percent / 100).copied().unwrap_or(f64::NAN)
     }
 }
 
@@ -116,21 +113,11 @@ async fn prepare(gateway: &Gateway, load: Load) -> Result<Vec<Worker>> {
             let is_first = session.is_none();
             let target = match &session {
                 Some(target) => Target::clone(target),
-                None => session
-                    .insert(gateway.open_session(&mut conn).await?)
-                    .clone(),
+                None => session.insert(gateway.open_session(&mut conn).await?).clone(),
             };
             let call = EchoCall::new(target.clone(), session_number, load.bytes);
             let ids = Arc::clone(&ids);
-            let mut worker = Worker {
-                conn,
-                call,
-                target,
-                is_first,
-                ids,
-                latencies: Vec::new(),
-                fault: None,
-            };
+            let mut worker = Worker { conn, call, target, is_first, ids, latencies: Vec::new(), fault: None };
             for _ in 0..WARM_UP_CALLS {
                 worker.call().await.map_err(anyhow::Error::msg)?;
             }

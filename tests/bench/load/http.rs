@@ -50,10 +50,7 @@ impl Conn {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            input: Vec::new(),
-        })
+        Ok(Self { stream, input: Vec::new() })
     }
 
     /// Sends one request and reads its whole response.
@@ -65,18 +62,8 @@ impl Conn {
             self.fill(head.body_at + head.body_bytes).await?;
         }
         let body = &self.input[head.body_at..];
-        let Head {
-            status,
-            session,
-            is_event_stream,
-            ..
-        } = head;
-        Ok(Reply {
-            status,
-            session,
-            is_event_stream,
-            body,
-        })
+        let Head { status, session, is_event_stream, .. } = head;
+        Ok(Reply { status, session, is_event_stream, body })
     }
 
     /// Sends one request and reads only the head of its response: for streams that stay open. Returns the status.
@@ -146,23 +133,15 @@ impl Conn {
 fn parse_head(bytes: &[u8], body_at: usize) -> io::Result<Head> {
     let text = std::str::from_utf8(bytes).map_err(|_utf8| malformed("head is not UTF-8"))?;
     let mut lines = text.split("\r\n");
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    let mut head = Head {
-        status: status.ok_or_else(|| malformed("no status"))?,
-        body_at,
-        ..Head::default()
-    };
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let mut head = Head { status: status.ok_or_else(|| malformed("no status"))?, body_at, ..Head::default() };
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
             continue;
         };
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
-            head.body_bytes = value
-                .parse()
-                .map_err(|_int| malformed("bad content-length"))?;
+            head.body_bytes = value.parse().map_err(|_int| malformed("bad content-length"))?;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             head.is_chunked = value.eq_ignore_ascii_case("chunked");
         } else if name.eq_ignore_ascii_case("content-type") {

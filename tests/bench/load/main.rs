@@ -86,17 +86,9 @@ fn run(args: &Args, out: &mut impl Write) -> Result<bool> {
     stand::check_programs(&args.programs)?;
     procs::allow_many_files()?;
     let mut pace = if args.quick {
-        Pace {
-            rounds: 5,
-            round: Duration::from_millis(200),
-            repeats: 5,
-        }
+        Pace { rounds: 5, round: Duration::from_millis(200), repeats: 5 }
     } else {
-        Pace {
-            rounds: 25,
-            round: Duration::from_millis(300),
-            repeats: 20,
-        }
+        Pace { rounds: 25, round: Duration::from_millis(300), repeats: 20 }
     };
     pace.rounds = args.rounds.unwrap_or(pace.rounds);
     let about = format!(
@@ -107,9 +99,7 @@ fn run(args: &Args, out: &mut impl Write) -> Result<bool> {
     );
     writeln!(out, "{about}\n")?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(measure(args, pace))?;
     writeln!(out, "{report}")?;
     if let Some(path) = &args.json {

@@ -26,36 +26,12 @@ const SESSIONS: u32 = 1000;
 const SETTLE: Duration = Duration::from_secs(5);
 
 const LOADS: [Load; 6] = [
-    Load {
-        sessions: 1,
-        in_flight: 1,
-        bytes: 100,
-    },
-    Load {
-        sessions: 8,
-        in_flight: 4,
-        bytes: 100,
-    },
-    Load {
-        sessions: 1,
-        in_flight: 1,
-        bytes: 10_000,
-    },
-    Load {
-        sessions: 8,
-        in_flight: 4,
-        bytes: 10_000,
-    },
-    Load {
-        sessions: 1,
-        in_flight: 1,
-        bytes: 1_000_000,
-    },
-    Load {
-        sessions: 8,
-        in_flight: 4,
-        bytes: 1_000_000,
-    },
+    Load { sessions: 1, in_flight: 1, bytes: 100 },
+    Load { sessions: 8, in_flight: 4, bytes: 100 },
+    Load { sessions: 1, in_flight: 1, bytes: 10_000 },
+    Load { sessions: 8, in_flight: 4, bytes: 10_000 },
+    Load { sessions: 1, in_flight: 1, bytes: 1_000_000 },
+    Load { sessions: 8, in_flight: 4, bytes: 1_000_000 },
 ];
 
 impl Load {
@@ -65,15 +41,8 @@ impl Load {
             1000.. => format!("{} KB", self.bytes / 1000),
             bytes => format!("{bytes} B"),
         };
-        let sessions = if self.sessions == 1 {
-            "session"
-        } else {
-            "sessions"
-        };
-        format!(
-            "{} {sessions} × {} in flight, {size}",
-            self.sessions, self.in_flight
-        )
+        let sessions = if self.sessions == 1 { "session" } else { "sessions" };
+        format!("{} {sessions} × {} in flight, {size}", self.sessions, self.in_flight)
     }
 }
 
@@ -81,26 +50,13 @@ fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     let high = figures.get(middle)?;
-    Some(if figures.len() % 2 == 1 {
-        *high
-    } else {
-        f64::midpoint(*high, figures[middle - 1])
-    })
+    Some(if figures.len() % 2 == 1 { *high } else { f64::midpoint(*high, figures[middle - 1]) })
 }
 
 /// Latency, throughput and CPU per call, under each load.
-pub async fn calls(
-    programs: &Programs,
-    pace: Pace,
-    with_hub: bool,
-    report: &mut Report,
-) -> Result<()> {
+pub async fn calls(programs: &Programs, pace: Pace, with_hub: bool, report: &mut Report) -> Result<()> {
     let home = Home::new(programs, 1, 0)?;
-    let hub = if with_hub {
-        Some(home.serve(programs)?)
-    } else {
-        None
-    };
+    let hub = if with_hub { Some(home.serve(programs)?) } else { None };
     let floor = floor(programs)?;
     for load in LOADS {
         let (mut of_hub, mut of_floor) = (Vec::new(), Vec::new());
@@ -120,9 +76,7 @@ pub async fn calls(
         for (name, runs) in [("hub", &of_hub), ("floor", &of_floor)] {
             report.replies += runs.iter().map(Run::calls).sum::<f64>();
             let faults = runs.iter().flat_map(|run| &run.faults);
-            report
-                .faults
-                .extend(faults.map(|fault| format!("{name}, {}: {fault}", load.title())));
+            report.faults.extend(faults.map(|fault| format!("{name}, {}: {fault}", load.title())));
         }
     }
     Ok(())
@@ -150,11 +104,7 @@ impl Figure {
             return Some(self.over(hub)? / self.over(floor)?);
         }
         let pairs = hub.iter().zip(floor);
-        median(
-            pairs
-                .map(|(hub, floor)| (self.of)(hub) / (self.of)(floor))
-                .collect(),
-        )
+        median(pairs.map(|(hub, floor)| (self.of)(hub) / (self.of)(floor)).collect())
     }
 }
 
@@ -170,52 +120,24 @@ fn rows(load: Load, hub: &[Run], floor: &[Run], report: &mut Report) {
             goal,
         });
     };
-    let each = |of| Figure {
-        of,
-        per_call: false,
-    };
+    let each = |of| Figure { of, per_call: false };
     let cpu = |of| Figure { of, per_call: true };
     let alone = load.sessions * load.in_flight == 1;
     let latency_goal = (alone && load.bytes != 10_000).then_some(Goal::Ratio(1.5));
     let cpu_goal = (!alone && load.bytes == 100).then_some(Goal::Ratio(2.0));
-    row(
-        "p50",
-        Unit::Time,
-        &each(|run| run.percentile(50)),
-        latency_goal,
-    );
+    row("p50", Unit::Time, &each(|run| run.percentile(50)), latency_goal);
     row("p99", Unit::Time, &each(|run| run.percentile(99)), None);
     row("calls per second", Unit::Rate, &each(Run::rate), None);
     let both = cpu(|run| run.cpu.gateway + run.cpu.child);
     row("CPU per call, gateway + child", Unit::Time, &both, cpu_goal);
     row("  gateway", Unit::Time, &cpu(|run| run.cpu.gateway), None);
     row("  child", Unit::Time, &cpu(|run| run.cpu.child), None);
-    row(
-        "  (the generator itself)",
-        Unit::Time,
-        &cpu(|run| run.cpu.generator),
-        None,
-    );
+    row("  (the generator itself)", Unit::Time, &cpu(|run| run.cpu.generator), None);
 }
 
-fn push(
-    report: &mut Report,
-    part: &str,
-    what: &str,
-    unit: Unit,
-    hub: Option<f64>,
-    goal: Option<f64>,
-) {
+fn push(report: &mut Report, part: &str, what: &str, unit: Unit, hub: Option<f64>, goal: Option<f64>) {
     let (part, what, goal) = (part.to_owned(), what.to_owned(), goal.map(Goal::Below));
-    report.rows.push(Row {
-        part,
-        what,
-        unit,
-        hub,
-        floor: None,
-        ratio: None,
-        goal,
-    });
+    report.rows.push(Row { part, what, unit, hub, floor: None, ratio: None, goal });
 }
 
 /// Opens a session as a client does: connect, initialize, initialized, list the tools.
@@ -226,10 +148,7 @@ async fn ready_session(hub: &Gateway) -> Result<f64> {
     let reply = conn.exchange(&target.post(LIST)).await?;
     let took = start.elapsed().as_secs_f64();
     let list = answer(&reply).map_err(|wrong| anyhow::anyhow!("tools/list: {wrong}"))?;
-    ensure!(
-        list["result"]["tools"][0]["name"] == "echo",
-        "tools/list was answered with {list}"
-    );
+    ensure!(list["result"]["tools"][0]["name"] == "echo", "tools/list was answered with {list}");
     hub.close_session(&mut conn, &target).await?;
     Ok(took)
 }
@@ -245,22 +164,8 @@ pub async fn warm_session(programs: &Programs, pace: Pace, report: &mut Report) 
     }
     times.sort_by(f64::total_cmp);
     let part = "Warm session: connect, initialize, initialized, tools/list";
-    push(
-        report,
-        part,
-        "p50",
-        Unit::Time,
-        times.get(times.len() / 2).copied(),
-        Some(0.005),
-    );
-    push(
-        report,
-        part,
-        "p99",
-        Unit::Time,
-        times.get(times.len() * 99 / 100).copied(),
-        None,
-    );
+    push(report, part, "p50", Unit::Time, times.get(times.len() / 2).copied(), Some(0.005));
+    push(report, part, "p99", Unit::Time, times.get(times.len() * 99 / 100).copied(), None);
     Ok(())
 }
 
@@ -271,34 +176,10 @@ pub async fn idle_memory(programs: &Programs, report: &mut Report) -> Result<()>
     tokio::time::sleep(SETTLE).await;
     let alone = Memory::of(hub.running.pid())?;
     let tree = Memory::of_tree(hub.running.pid())?;
-    let part = format!(
-        "Idle with {LAZY_SERVERS} lazy servers, {} s after ready",
-        SETTLE.as_secs()
-    );
-    push(
-        report,
-        &part,
-        "RSS of hub",
-        Unit::Bytes,
-        Some(alone.rss),
-        Some(15e6),
-    );
-    push(
-        report,
-        &part,
-        "PSS of hub",
-        Unit::Bytes,
-        Some(alone.pss),
-        None,
-    );
-    push(
-        report,
-        &part,
-        "PSS of hub and its helpers",
-        Unit::Bytes,
-        Some(tree.pss),
-        Some(15e6),
-    );
+    let part = format!("Idle with {LAZY_SERVERS} lazy servers, {} s after ready", SETTLE.as_secs());
+    push(report, &part, "RSS of hub", Unit::Bytes, Some(alone.rss), Some(15e6));
+    push(report, &part, "PSS of hub", Unit::Bytes, Some(alone.pss), None);
+    push(report, &part, "PSS of hub and its helpers", Unit::Bytes, Some(tree.pss), Some(15e6));
     Ok(())
 }
 
@@ -329,22 +210,8 @@ pub async fn session_memory(programs: &Programs, report: &mut Report) -> Result<
     let listening = Memory::of(pid)?.since(before);
     let part = format!("Memory per idle session, over {SESSIONS} sessions");
     let each = |bytes: f64| Some(bytes / f64::from(SESSIONS));
-    push(
-        report,
-        &part,
-        "RSS, no connection",
-        Unit::Bytes,
-        each(idle.rss),
-        Some(64e3),
-    );
-    push(
-        report,
-        &part,
-        "RSS, GET stream open",
-        Unit::Bytes,
-        each(listening.rss),
-        Some(64e3),
-    );
+    push(report, &part, "RSS, no connection", Unit::Bytes, each(idle.rss), Some(64e3));
+    push(report, &part, "RSS, GET stream open", Unit::Bytes, each(listening.rss), Some(64e3));
     Ok(())
 }
 
@@ -358,11 +225,7 @@ fn start_once(home: &Home, programs: &Programs) -> Result<[f64; 3]> {
     let mut status = [0; 12];
     stream.read_exact(&mut status)?;
     let answered = running.started.elapsed().as_secs_f64();
-    ensure!(
-        status == *b"HTTP/1.1 200",
-        "healthz was answered with {}",
-        String::from_utf8_lossy(&status)
-    );
+    ensure!(status == *b"HTTP/1.1 200", "healthz was answered with {}", String::from_utf8_lossy(&status));
     running.wait_ready()?;
     Ok([accepted, answered, running.started.elapsed().as_secs_f64()])
 }
@@ -388,35 +251,11 @@ pub fn start(programs: &Programs, pace: Pace, report: &mut Report) -> Result<()>
         }
         for (name, times) in [("first start", first), ("later starts", later)] {
             let count = eager + lazy;
-            let part = format!(
-                "From exec, {count} server{}, {name}",
-                if count == 1 { "" } else { "s" }
-            );
+            let part = format!("From exec, {count} server{}, {name}", if count == 1 { "" } else { "s" });
             let figure = |at: usize| median(times.iter().map(|time| time[at]).collect());
-            push(
-                report,
-                &part,
-                "a connection is accepted",
-                Unit::Time,
-                figure(0),
-                Some(0.1),
-            );
-            push(
-                report,
-                &part,
-                "a request is answered",
-                Unit::Time,
-                figure(1),
-                Some(0.1),
-            );
-            push(
-                report,
-                &part,
-                "`ready` is printed",
-                Unit::Time,
-                figure(2),
-                None,
-            );
+            push(report, &part, "a connection is accepted", Unit::Time, figure(0), Some(0.1));
+            push(report, &part, "a request is answered", Unit::Time, figure(1), Some(0.1));
+            push(report, &part, "`ready` is printed", Unit::Time, figure(2), None);
         }
     }
     Ok(())

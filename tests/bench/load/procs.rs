@@ -39,27 +39,15 @@ impl Running {
         let stdout = process.stdout.take().context("stdout was asked for")?;
         let (sender, lines) = mpsc::sync_channel(16);
         std::thread::spawn(move || {
-            BufReader::new(stdout)
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
+            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Ok(Self {
-            process,
-            lines,
-            started,
-        })
+        Ok(Self { process, lines, started })
     }
 
     /// Waits for the line `ready http://ADDRESS`.
     pub fn wait_ready(&self) -> Result<SocketAddr> {
-        let line = self
-            .lines
-            .recv_timeout(PATIENCE)
-            .context("no `ready` line")?;
-        let address = line
-            .strip_prefix("ready http://")
-            .context("the first line is not `ready`")?;
+        let line = self.lines.recv_timeout(PATIENCE).context("no `ready` line")?;
+        let address = line.strip_prefix("ready http://").context("the first line is not `ready`")?;
         Ok(address.parse()?)
     }
 
@@ -93,10 +81,7 @@ impl Drop for Running {
 }
 
 /// Blocks the generator, which does nothing else meanwhile.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the generator waits for another process, and has one thread"
-)]
+#[expect(clippy::disallowed_methods, reason = "the generator waits for another process, and has one thread")]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
@@ -115,16 +100,9 @@ pub struct Cpu {
 impl Cpu {
     /// Reads `/proc/PID/stat` of the whole tree.
     pub fn now(root: u32) -> Result<Self> {
-        let mut cpu = Self {
-            generator: Stat::read(std::process::id())?.cpu_seconds()?,
-            ..Self::default()
-        };
+        let mut cpu = Self { generator: Stat::read(std::process::id())?.cpu_seconds()?, ..Self::default() };
         for stat in tree(root)? {
-            let part = if stat.name == "bench_echo" {
-                &mut cpu.child
-            } else {
-                &mut cpu.gateway
-            };
+            let part = if stat.name == "bench_echo" { &mut cpu.child } else { &mut cpu.gateway };
             *part += stat.cpu_seconds()?;
         }
         Ok(cpu)
@@ -153,24 +131,12 @@ impl Stat {
         let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name may hold anything, so the fields are counted from the last parenthesis.
         let (start, rest) = text.rsplit_once(')').context("no name in stat")?;
-        let name = start
-            .split_once('(')
-            .context("no name in stat")?
-            .1
-            .to_owned();
+        let name = start.split_once('(').context("no name in stat")?.1.to_owned();
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let number = |at: usize| -> Result<u32> {
-            fields
-                .get(at)
-                .and_then(|field| field.parse().ok())
-                .context("a field of stat")
+            fields.get(at).and_then(|field| field.parse().ok()).context("a field of stat")
         };
-        Ok(Self {
-            pid,
-            name,
-            parent: number(1)?,
-            ticks: number(11)? + number(12)?,
-        })
+        Ok(Self { pid, name, parent: number(1)?, ticks: number(11)? + number(12)? })
     }
 
     fn cpu_seconds(&self) -> Result<f64> {
@@ -183,10 +149,7 @@ impl Stat {
 fn tree(root: u32) -> Result<Vec<Stat>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let pid = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
+        let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
         // A process may end between the listing and the reading.
         all.extend(pid.and_then(|pid| Stat::read(pid).ok()));
     }
@@ -217,16 +180,10 @@ impl Memory {
     pub fn of(pid: u32) -> Result<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let field = |name: &str| -> Result<f64> {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .context("a field of smaps_rollup")?;
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).context("a field of smaps_rollup")?;
             Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
         };
-        Ok(Self {
-            rss: field("Rss:")?,
-            pss: field("Pss:")?,
-        })
+        Ok(Self { rss: field("Rss:")?, pss: field("Pss:")? })
     }
 
     /// Of a process and all it started.
@@ -242,10 +199,7 @@ impl Memory {
 
     /// What came on top of `before`.
     pub fn since(self, before: Self) -> Self {
-        Self {
-            rss: self.rss - before.rss,
-            pss: self.pss - before.pss,
-        }
+        Self { rss: self.rss - before.rss, pss: self.pss - before.pss }
     }
 }
 
@@ -261,23 +215,8 @@ pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let processor = read("/proc/cpuinfo")
         .lines()
-        .find_map(|line| {
-            Some(
-                line.strip_prefix("model name")?
-                    .split_once(':')?
-                    .1
-                    .trim()
-                    .to_owned(),
-            )
-        })
+        .find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim().to_owned()))
         .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let load = read("/proc/loadavg")
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    format!(
-        "{cores} cores of {processor}, Linux {}, load {load}",
-        read("/proc/sys/kernel/osrelease").trim()
-    )
+    let load = read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned();
+    format!("{cores} cores of {processor}, Linux {}, load {load}", read("/proc/sys/kernel/osrelease").trim())
 }

@@ -28,11 +28,7 @@ impl Unit {
             Self::Rate => (1.0, "/s"),
         };
         let value = value * scale;
-        let digits = if value >= 1000.0 {
-            0
-        } else {
-            usize::from(value < 100.0) + 1
-        };
+        let digits = if value >= 1000.0 { 0 } else { usize::from(value < 100.0) + 1 };
         format!("{value:.digits$} {unit}")
     }
 
@@ -88,10 +84,7 @@ impl Row {
         };
         let goal = match goal {
             Goal::Ratio(limit) => format!("≤ {limit}×"),
-            Goal::Below(limit) => format!(
-                "< {}",
-                self.unit.show(limit).replace(".00", "").replace(".0", "")
-            ),
+            Goal::Below(limit) => format!("< {}", self.unit.show(limit).replace(".00", "").replace(".0", "")),
         };
         let kept = match self.is_kept() {
             Some(true) => "pass",
@@ -128,10 +121,7 @@ pub struct Report {
 impl Report {
     /// Figures that miss their goal.
     pub fn missed(&self) -> usize {
-        self.rows
-            .iter()
-            .filter(|row| row.is_kept() == Some(false))
-            .count()
+        self.rows.iter().filter(|row| row.is_kept() == Some(false)).count()
     }
 
     /// Writes the JSON document.
@@ -147,22 +137,15 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<40} {:>12} {:>12} {:>8}   goal",
-            "", "hub", "floor", "ratio"
-        )?;
+        writeln!(f, "{:<40} {:>12} {:>12} {:>8}   goal", "", "hub", "floor", "ratio")?;
         let mut part = "";
         for row in &self.rows {
             if row.part != part {
                 part = &row.part;
                 writeln!(f, "{part}")?;
             }
-            let show =
-                |figure: Option<f64>| figure.map_or_else(String::new, |value| row.unit.show(value));
-            let ratio = row
-                .ratio
-                .map_or_else(String::new, |ratio| format!("{ratio:.2}×"));
+            let show = |figure: Option<f64>| figure.map_or_else(String::new, |value| row.unit.show(value));
+            let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}×"));
             let mut line = String::new();
             write!(
                 line,
@@ -174,20 +157,11 @@ impl fmt::Display for Report {
             )?;
             writeln!(f, "{}", line.trim_end())?;
         }
-        writeln!(
-            f,
-            "\n{} replies right, {} wrong or missing",
-            self.replies,
-            self.faults.len()
-        )?;
+        writeln!(f, "\n{} replies right, {} wrong or missing", self.replies, self.faults.len())?;
         for fault in self.faults.iter().take(10) {
             writeln!(f, "  {fault}")?;
         }
-        let goals = self
-            .rows
-            .iter()
-            .filter(|row| row.is_kept().is_some())
-            .count();
+        let goals = self.rows.iter().filter(|row| row.is_kept().is_some()).count();
         write!(f, "{} of {goals} goals kept", goals - self.missed())
     }
 }

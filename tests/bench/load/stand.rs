@@ -61,10 +61,7 @@ impl Home {
             write!(
                 config,
                 "\n[servers.echo{number}]\ncommand = {:?}\nport = {port}\nstart = \"{start}\"\nshare = \"shared\"\n",
-                programs
-                    .echo
-                    .to_str()
-                    .context("the path of the echo server is not UTF-8")?,
+                programs.echo.to_str().context("the path of the echo server is not UTF-8")?,
             )?;
         }
         fs::write(dir.path().join("hub.toml"), config)?;
@@ -84,35 +81,14 @@ impl Home {
     /// Starts hub here, without waiting for anything.
     pub fn start(&self, programs: &Programs) -> Result<Running> {
         let home = self.dir.path();
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(home.join("hub.log"))?;
+        let log = fs::File::options().create(true).append(true).open(home.join("hub.log"))?;
         let mut command = Command::new(&programs.hub);
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(home.join("hub.toml"))
-            .stderr(Stdio::from(log));
-        for variable in [
-            "HUB_CONFIG",
-            "HUB_LOG",
-            "RUST_LOG",
-            "NOTIFY_SOCKET",
-            "LISTEN_FDS",
-        ] {
+        command.arg("serve").arg("--config").arg(home.join("hub.toml")).stderr(Stdio::from(log));
+        for variable in ["HUB_CONFIG", "HUB_LOG", "RUST_LOG", "NOTIFY_SOCKET", "LISTEN_FDS"] {
             command.env_remove(variable);
         }
-        command
-            .env("HOME", home)
-            .env("HUB_STATE_DIR", home.join("state"));
-        for variable in [
-            "XDG_CONFIG_HOME",
-            "XDG_STATE_HOME",
-            "XDG_DATA_HOME",
-            "XDG_CACHE_HOME",
-            "XDG_RUNTIME_DIR",
-        ] {
+        command.env("HOME", home).env("HUB_STATE_DIR", home.join("state"));
+        for variable in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
             command.env(variable, home.join(variable));
         }
         Running::start(&mut command)
@@ -128,35 +104,17 @@ impl Home {
     /// Starts hub and waits until it is ready and, if it serves an eager server, that answers.
     pub fn serve(&self, programs: &Programs) -> Result<Gateway> {
         let running = self.start(programs)?;
-        running
-            .wait_ready()
-            .with_context(|| format!("hub did not start:\n{}", self.log_tail()))?;
-        let target = Target {
-            address: self.server_address(),
-            path: "/mcp",
-            session: None,
-        };
-        Ok(Gateway {
-            running,
-            target,
-            is_hub: true,
-        })
+        running.wait_ready().with_context(|| format!("hub did not start:\n{}", self.log_tail()))?;
+        let target = Target { address: self.server_address(), path: "/mcp", session: None };
+        Ok(Gateway { running, target, is_hub: true })
     }
 }
 
 /// Starts the floor.
 pub fn floor(programs: &Programs) -> Result<Gateway> {
     let running = Running::start(Command::new(&programs.floor).arg(&programs.echo))?;
-    let target = Target {
-        address: running.wait_ready()?,
-        path: "/mcp",
-        session: None,
-    };
-    Ok(Gateway {
-        running,
-        target,
-        is_hub: false,
-    })
+    let target = Target { address: running.wait_ready()?, path: "/mcp", session: None };
+    Ok(Gateway { running, target, is_hub: false })
 }
 
 impl Gateway {
@@ -165,29 +123,13 @@ impl Gateway {
         if !self.is_hub {
             return Ok(self.target.clone());
         }
-        let reply = conn
-            .exchange(&self.target.post(INITIALIZE))
-            .await
-            .context("initialize")?;
+        let reply = conn.exchange(&self.target.post(INITIALIZE)).await.context("initialize")?;
         let answer = answer(&reply).map_err(|e| anyhow::anyhow!("initialize: {e}"))?;
-        ensure!(
-            answer["result"]["serverInfo"].is_object(),
-            "initialize was answered by {answer}"
-        );
+        ensure!(answer["result"]["serverInfo"].is_object(), "initialize was answered by {answer}");
         let session = reply.session.context("initialize gave no session")?;
-        let target = Target {
-            session: Some(session),
-            ..self.target.clone()
-        };
-        let reply = conn
-            .exchange(&target.post(INITIALIZED))
-            .await
-            .context("initialized")?;
-        ensure!(
-            reply.status == 202,
-            "initialized was answered with {}",
-            reply.status
-        );
+        let target = Target { session: Some(session), ..self.target.clone() };
+        let reply = conn.exchange(&target.post(INITIALIZED)).await.context("initialized")?;
+        ensure!(reply.status == 202, "initialized was answered with {}", reply.status);
         Ok(target)
     }
 
@@ -195,11 +137,7 @@ impl Gateway {
     pub async fn close_session(&self, conn: &mut Conn, target: &Target) -> Result<()> {
         if target.session.is_some() {
             let reply = conn.exchange(&target.delete()).await.context("DELETE")?;
-            ensure!(
-                (200..300).contains(&reply.status),
-                "DELETE was answered with {}",
-                reply.status
-            );
+            ensure!((200..300).contains(&reply.status), "DELETE was answered with {}", reply.status);
         }
         Ok(())
     }

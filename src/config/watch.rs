@@ -1,0 +1,352 @@
+//! Noticing that hub.toml changed.
+//!
+//! In: its path and the text that was loaded. Out: "look again" on a queue of one. The task owns the watcher and what it saw
+//! last. May not: judge the text (who looks again reads and judges it), or filter by kind of event: editors save by rename,
+//! by truncation, through links, and each system tells it otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use super::file;
+use crate::limits::{CONFIG_DEBOUNCE, CONFIG_POLL};
+use crate::tasks::Scope;
+
+/// Longest chain of links that is followed, as in the kernel.
+const LINKS_MAX: usize = 40;
+
+/// Starts to watch. `loaded` is the text that is in force; none when there was no usable one. The receiver gets `()` when
+/// the file, or the reason why it cannot be read, is no longer what was last seen. Ends with `scope`.
+pub fn watch(scope: &Scope, path: PathBuf, loaded: Option<String>) -> mpsc::Receiver<()> {
+    let (tell, told) = mpsc::channel(1);
+    let stopping = scope.stopping().clone();
+    let task = async move {
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = run(path, loaded, tell) => {}
+        }
+    };
+    drop(scope.spawn("config watch", task));
+    told
+}
+
+async fn run(path: PathBuf, loaded: Option<String>, tell: mpsc::Sender<()>) {
+    let (notice, mut notices) = mpsc::channel(1);
+    let mut looker = Looker::new(path, loaded, notice);
+    let mut poll = interval(CONFIG_POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let noticed = tokio::select! {
+            Some(()) = notices.recv() => true,
+            _ = poll.tick() => false,
+            () = tell.closed() => return,
+        };
+        if noticed {
+            settle(&mut notices).await;
+        }
+        let looked = tokio::task::spawn_blocking(move || {
+            let changed = looker.look(noticed);
+            (looker, changed)
+        });
+        let Ok((back, changed)) = looked.await else {
+            tracing::error!("watching the config file failed: changes need `hub reload`");
+            return;
+        };
+        looker = back;
+        if changed {
+            // A full queue already says it.
+            let _ = tell.try_send(());
+        }
+    }
+}
+
+/// Waits until the folder is quiet, but not for ever: others may write there all the time.
+async fn settle(notices: &mut mpsc::Receiver<()>) {
+    let patience = Instant::now() + 10 * CONFIG_DEBOUNCE;
+    loop {
+        let quiet = Instant::now() + CONFIG_DEBOUNCE;
+        match timeout_at(quiet.min(patience), notices.recv()).await {
+            Ok(Some(())) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// A file or folder without its content: which one it is, and when it was touched.
+type Stamp = (u64, u64, u64, i64, i64, u32);
+
+/// The blocking half: watches folders, reads the file.
+struct Looker {
+    path: PathBuf,
+    watcher: Option<RecommendedWatcher>,
+    /// Folders under watch, by device and number: a folder that was made anew must be watched anew.
+    watched: BTreeMap<PathBuf, (u64, u64)>,
+    complained: bool,
+    stamp: Option<Stamp>,
+    seen: Result<String, String>,
+}
+
+// === impl Looker ===
+
+impl Looker {
+    fn new(path: PathBuf, loaded: Option<String>, notice: mpsc::Sender<()>) -> Self {
+        let watcher = notify::recommended_watcher(move |_event| {
+            // A full queue already says it.
+            let _ = notice.try_send(());
+        });
+        let seen = loaded.ok_or_else(String::new);
+        let (watched, complained, stamp) = (BTreeMap::new(), false, None);
+        let mut looker = Self { path, watcher: None, watched, complained, stamp, seen };
+        match watcher {
+            Ok(watcher) => looker.watcher = Some(watcher),
+            Err(error) => looker.complain(&error),
+        }
+        looker
+    }
+
+    /// Whether the file is no longer what was seen last. Without a notice the content is read only if the stamp differs.
+    fn look(&mut self, noticed: bool) -> bool {
+        let is_watch_new = self.follow();
+        let metadata = std::fs::metadata(&self.path).ok();
+        let stamp = metadata.as_ref().map(stamp);
+        if !noticed && !is_watch_new && stamp.is_some() && stamp == self.stamp {
+            return false;
+        }
+        self.stamp = stamp;
+        // A pipe would block, and its content is gone once read.
+        let now = match metadata {
+            Some(metadata) if !metadata.is_file() => Err("not a file".to_owned()),
+            _ => file::read(&self.path).map_err(|error| error.to_string()),
+        };
+        let changed = now != self.seen;
+        self.seen = now;
+        changed
+    }
+
+    /// Watches the folders that matter now. Gives whether any is new, in which case notices may have been missed.
+    fn follow(&mut self) -> bool {
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        let wanted = folders(&self.path);
+        let identity = |folder: &Path| std::fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()));
+        self.watched.retain(|folder, id| {
+            let stays = wanted.contains(folder) && identity(folder) == Some(*id);
+            if !stays {
+                // Its folder may be gone, and the watch with it.
+                drop(watcher.unwatch(folder));
+            }
+            stays
+        });
+        let (mut any_new, mut trouble) = (false, None);
+        for folder in wanted {
+            let Some(id) = identity(&folder).filter(|_| !self.watched.contains_key(&folder)) else {
+                continue;
+            };
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    any_new = true;
+                    self.watched.insert(folder, id);
+                }
+                Err(error) => trouble = Some(error),
+            }
+        }
+        if let Some(error) = trouble {
+            self.complain(&error);
+        }
+        any_new
+    }
+
+    fn complain(&mut self, error: &notify::Error) {
+        if !std::mem::replace(&mut self.complained, true) {
+            let seconds = CONFIG_POLL.as_secs();
+            tracing::warn!(%error, "the config folder cannot be watched: changes are noticed every {seconds} s only");
+        }
+    }
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec(), metadata.mode())
+}
+
+/// The folder of the file, and of every file on its chain of links: changing any of them changes what is read.
+fn folders(path: &Path) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let target = std::fs::read_link(&path).ok().map(|target| folder.join(target));
+        // Links among the folders themselves (as in mounted config maps) are swapped where the first of them lies.
+        for above in folder.ancestors().filter(|above| above.is_symlink()) {
+            folders.extend(above.parent().map(Path::to_owned));
+        }
+        folders.insert(folder);
+        match target {
+            Some(target) => path = target,
+            None => break,
+        }
+    }
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        path: PathBuf,
+        scope: Scope,
+        told: mpsc::Receiver<()>,
+    }
+
+    impl Fixture {
+        /// Watches hub.toml, made by `prepare` in a private folder, and waits until it is watched indeed.
+        async fn new(prepare: impl Fn(&Path) -> PathBuf) -> Self {
+            let dir = tempfile::tempdir().expect("tempdir");
+            let path = prepare(dir.path());
+            let scope = Scope::new();
+            // A text that differs from the file's makes the first look speak.
+            let told = watch(&scope, path.clone(), Some("before".to_owned()));
+            let mut fixture = Self { dir, path, scope, told };
+            fixture.looks().await;
+            fixture
+        }
+
+        async fn looks(&mut self) {
+            let told = tokio::time::timeout(PATIENCE, self.told.recv()).await;
+            assert_eq!(told, Ok(Some(())), "nothing was noticed");
+        }
+
+        async fn end(self) {
+            assert!(self.scope.stop(PATIENCE).await);
+        }
+    }
+
+    fn save(path: &Path, text: &str) {
+        fs::write(path, text).expect("write");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
+    }
+
+    fn save_by_rename(path: &Path, text: &str) {
+        let other = path.with_extension("swp");
+        save(&other, text);
+        fs::rename(other, path).expect("rename");
+    }
+
+    fn plain(dir: &Path) -> PathBuf {
+        save(&dir.join("hub.toml"), "one");
+        dir.join("hub.toml")
+    }
+
+    #[tokio::test]
+    async fn every_way_of_saving_is_noticed() {
+        let mut fixture = Fixture::new(plain).await;
+        save(&fixture.path, "two");
+        fixture.looks().await;
+        save_by_rename(&fixture.path, "three");
+        fixture.looks().await;
+        save_by_rename(&fixture.path, "four");
+        fixture.looks().await;
+        fs::remove_file(&fixture.path).expect("remove");
+        fixture.looks().await;
+        save(&fixture.path, "five");
+        fixture.looks().await;
+        fs::set_permissions(&fixture.path, fs::Permissions::from_mode(0o666)).expect("chmod");
+        fixture.looks().await;
+        fixture.end().await;
+    }
+
+    #[tokio::test]
+    async fn the_same_content_and_other_files_are_not() {
+        let mut fixture = Fixture::new(plain).await;
+        for _ in 0..3 {
+            save_by_rename(&fixture.path, "one");
+            save(&fixture.dir.path().join("other"), "x");
+        }
+        save(&fixture.path, "last");
+        fixture.looks().await;
+        assert_eq!(fixture.told.try_recv(), Err(mpsc::error::TryRecvError::Empty), "a look too many");
+        fixture.end().await;
+    }
+
+    #[tokio::test]
+    async fn links_are_followed_on_every_step() {
+        let mut fixture = Fixture::new(|dir| {
+            for folder in ["conf", "dots", "v1", "v2"] {
+                fs::create_dir(dir.join(folder)).expect("folder");
+            }
+            save(&dir.join("v1/hub.toml"), "v1");
+            save(&dir.join("v2/hub.toml"), "v2");
+            symlink("v1", dir.join("now")).expect("link");
+            symlink("../now/hub.toml", dir.join("dots/hub.toml")).expect("link");
+            symlink(dir.join("dots/hub.toml"), dir.join("conf/hub.toml")).expect("link");
+            dir.join("conf/hub.toml")
+        })
+        .await;
+        let dir = fixture.dir.path().to_owned();
+        save_by_rename(&dir.join("v1/hub.toml"), "v1 edited");
+        fixture.looks().await;
+        symlink("v2", dir.join("next")).expect("link");
+        fs::rename(dir.join("next"), dir.join("now")).expect("swap");
+        fixture.looks().await;
+        save(&dir.join("v2/hub.toml"), "v2 edited");
+        fixture.looks().await;
+        save_by_rename(&dir.join("conf/hub.toml"), "no link any more");
+        fixture.looks().await;
+        fixture.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_made_anew_is_watched_again() {
+        let mut fixture = Fixture::new(|dir| {
+            fs::create_dir(dir.join("conf")).expect("folder");
+            plain(&dir.join("conf"))
+        })
+        .await;
+        let folder = fixture.dir.path().join("conf");
+        fs::remove_dir_all(&folder).expect("remove");
+        fixture.looks().await;
+        fs::create_dir(&folder).expect("folder");
+        save(&fixture.path, "two");
+        fixture.looks().await;
+        save(&fixture.path, "three");
+        fixture.looks().await;
+        fixture.end().await;
+    }
+
+    #[test]
+    fn a_lost_watch_is_made_good_by_the_stamp() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = plain(dir.path());
+        let (notice, _notices) = mpsc::channel(1);
+        let mut looker = Looker::new(path.clone(), Some("one".to_owned()), notice);
+        looker.watcher = None;
+        assert!(!looker.look(false));
+        save(&path, "another length");
+        assert!(looker.look(false));
+        assert!(!looker.look(false));
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+        mode(0o620);
+        assert!(looker.look(false));
+        mode(0o600);
+        assert!(looker.look(false));
+    }
+
+    #[tokio::test]
+    async fn who_no_longer_listens_ends_the_task() {
+        let fixture = Fixture::new(plain).await;
+        drop(fixture.told);
+        assert!(fixture.scope.join(PATIENCE).await);
+    }
+}

@@ -1,0 +1,206 @@
+//! From a stream of a session to the answer of an HTTP request: JSON if the response comes first, else events.
+//!
+//! In: the reader of a stream. Out: a [`Reply`]. The body owns the reader; dropping it (the client went away) leaves the
+//! stream to be resumed. May not: pick a status; send anything but whole events.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::body::{Body, Frame};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::limits;
+use crate::mcp::line::without_newlines;
+use crate::mcp::{ProtocolVersion, sse};
+use crate::session::{First, Kind, Reader, Session};
+
+use super::body::ReplyBody;
+use super::{Reply, respond};
+
+/// How long what may stay silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// A request whose first message did not come by then is answered with events.
+    pub commit_after: Duration,
+    /// A comment after this much silence on a stream.
+    pub keep_alive: Duration,
+    /// A progress notification after this much silence of a call, where the client gave a token.
+    pub heartbeat: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { commit_after: limits::COMMIT_SSE_AFTER, keep_alive: limits::KEEP_ALIVE, heartbeat: limits::HEARTBEAT }
+    }
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Streamable HTTP: ids where the stream has them.
+    Streamable,
+    /// HTTP+SSE of 2024-11-05: named events.
+    Named,
+}
+
+/// The answer to a POST: waits for what comes first. `array`: it was a batch, and JSON for it is an array.
+pub(super) async fn post(
+    session: &Arc<Session>,
+    reader: Reader,
+    array: bool,
+    timing: Timing,
+    stop: &CancellationToken,
+) -> Reply {
+    let first = poll_fn(|context| reader.poll_first(context));
+    let first = match tokio::time::timeout(timing.commit_after, first).await {
+        Ok(first) => first,
+        Err(_elapsed) if reader.commit() => First::Events,
+        Err(_elapsed) => poll_fn(|context| reader.poll_first(context)).await,
+    };
+    match first {
+        First::One(pieces) if !array => respond::json_pieces(pieces),
+        First::One(pieces) => respond::json(in_array(&[pieces])),
+        First::All(responses) => respond::json(in_array(&responses)),
+        // No event and no id: the client does not come back for more (PROTOCOL 1.5).
+        First::Nothing => respond::event_stream(ReplyBody::Empty),
+        First::Events => {
+            session.remember(reader.stream());
+            events(session, reader, true, timing, stop)
+        }
+    }
+}
+
+/// The answer with the events of a stream. `fresh`: its client has not seen anything of it yet.
+pub(super) fn events(
+    session: &Arc<Session>,
+    reader: Reader,
+    fresh: bool,
+    timing: Timing,
+    stop: &CancellationToken,
+) -> Reply {
+    let mut body = EventBody::new(reader, Dialect::Streamable, timing, stop);
+    // Clients of earlier revisions parse the empty data of a priming event as JSON and fail (PROTOCOL 1.14).
+    let primes = session.hello().is_some_and(|hello| hello.version >= ProtocolVersion::V2025_11_25);
+    if let (true, true, Some(id)) = (fresh, primes, body.reader.stream().event_id(0)) {
+        body.ready.push_back(sse::prime(&id.to_text(), limits::SSE_RETRY_MS));
+    }
+    respond::event_stream(ReplyBody::stream(body))
+}
+
+fn in_array(responses: &[[Bytes; 3]]) -> Bytes {
+    let mut out = BytesMut::from(&b"["[..]);
+    for (index, response) in responses.iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        response.iter().for_each(|piece| out.put_slice(piece));
+    }
+    out.put_u8(b']');
+    out.freeze()
+}
+
+/// Messages at least this large are sent as separate frames instead of being copied into one.
+const COPY_BELOW: usize = 16 << 10;
+
+/// A stream as the body of a response.
+pub(super) struct EventBody {
+    reader: Reader,
+    dialect: Dialect,
+    timing: Timing,
+    pub(super) ready: VecDeque<Bytes>,
+    sent_at: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Streams that wait for nothing end when the listener stops; responses are still awaited.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl EventBody {
+    pub(super) fn new(reader: Reader, dialect: Dialect, timing: Timing, stop: &CancellationToken) -> Self {
+        let endless = reader.stream().kind() == Kind::Get;
+        let stop = endless.then(|| Box::pin(stop.clone().cancelled_owned()));
+        Self { reader, dialect, timing, ready: VecDeque::new(), sent_at: Instant::now(), timer: None, stop }
+    }
+
+    fn encode(&mut self, seq: u64, pieces: &[Bytes; 3]) {
+        let id = match self.dialect {
+            Dialect::Streamable => self.reader.stream().event_id(seq).map(|id| id.to_text()),
+            Dialect::Named => {
+                self.ready.push_back(sse::named_event("message", pieces));
+                return;
+            }
+        };
+        if pieces.iter().map(Bytes::len).sum::<usize>() < COPY_BELOW {
+            self.ready.push_back(sse::event(id.as_deref(), pieces));
+            return;
+        }
+        let head = id.map_or_else(|| "data: ".to_owned(), |id| format!("id: {id}\ndata: "));
+        self.ready.push_back(Bytes::from(head));
+        let parts = pieces.iter().filter(|piece| !piece.is_empty());
+        self.ready.extend(parts.map(|piece| without_newlines(piece.clone())));
+        self.ready.push_back(Bytes::from_static(b"\n\n"));
+    }
+
+    /// Waits for the next silence that must be broken; breaks it. Ready when there is something to look at again.
+    fn poll_silence(&mut self, context: &mut TaskContext<'_>) -> Poll<()> {
+        let keep_alive_at = self.sent_at + self.timing.keep_alive;
+        let beat_at = self.reader.next_beat(self.timing.heartbeat);
+        let deadline = beat_at.map_or(keep_alive_at, |beat| beat.min(keep_alive_at));
+        let now = Instant::now();
+        if deadline <= now {
+            if beat_at.is_some_and(|beat| beat <= now) {
+                self.reader.beat(self.timing.heartbeat, now);
+            }
+            if keep_alive_at <= now {
+                self.ready.push_back(sse::KEEP_ALIVE);
+                self.sent_at = now;
+            }
+            return Poll::Ready(());
+        }
+        // A message moves the deadline; the timer is not touched for that, but looks again when it fires.
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.as_mut().poll(context).is_ready() {
+            timer.as_mut().reset(deadline);
+            return timer.as_mut().poll(context);
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for EventBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(bytes) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            match this.reader.poll_event(context) {
+                Poll::Ready(Some(entry)) => {
+                    this.sent_at = Instant::now();
+                    this.encode(entry.seq, &entry.pieces);
+                    continue;
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+            if this.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(context).is_ready()) {
+                return Poll::Ready(None);
+            }
+            if this.poll_silence(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}

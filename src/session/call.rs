@@ -1,0 +1,153 @@
+//! The outlet of one request: brings what belongs to it to the stream of its POST.
+//!
+//! In: deliveries from an instance. Out: messages on the call's stream. Owned by the instance until the call is over,
+//! and by its session's table. May not: wait; answer twice.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::aggregate::UriForm;
+use crate::config::ServerName;
+use crate::mcp::error::Reason;
+use crate::mcp::message::{notification_bytes, request_bytes};
+use crate::mcp::meta::Level;
+use crate::mcp::splice::{Object, progress_token, with_progress_token};
+use crate::mcp::{ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId};
+use crate::server::{Ask, CallId, Delivery, InstanceHandle, Outlet};
+
+use super::convert;
+use super::ring::Weight;
+use super::state::{Binding, OpenAsk, Session};
+use super::stream::Stream;
+
+/// What a call changes in its session once the server agreed.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Nothing.
+    None,
+    /// `logging/setLevel`
+    Level(Level),
+    /// `resources/subscribe`, with the URI as the server knows it.
+    Subscribe(ServerName, String, UriForm),
+    /// `resources/unsubscribe`
+    Unsubscribe(ServerName, String),
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) session: Arc<Session>,
+    pub(super) number: CallId,
+    pub(super) id: RequestId,
+    pub(super) method: Method,
+    pub(super) version: ProtocolVersion,
+    pub(super) stream: Arc<Stream>,
+    pub(super) binding: OnceLock<Arc<Binding>>,
+    pub(super) effect: OnceLock<Effect>,
+    pub(super) cancelled: AtomicBool,
+}
+
+impl Call {
+    /// Ends it with an outcome that hub or the server made.
+    pub(super) fn finish(&self, outcome: Outcome) {
+        if !self.session.finish(&self.id, self.number) {
+            // Cancelled a moment ago: the client does not expect a response any more.
+            return self.stream.respond_never(self.number);
+        }
+        if let (Outcome::Result(_), Some(effect)) = (&outcome, self.effect.get()) {
+            self.session.apply(effect);
+        }
+        let outcome = convert::for_session(&self.session, self.version, &self.method, outcome);
+        self.stream.respond(Some(self.number), &self.id, &outcome);
+        self.session.make_room();
+    }
+
+    fn notify(&self, method: &Method, params: Option<Raw>) {
+        let weight = if *method == Method::LogMessage { Weight::Light } else { Weight::Kept };
+        let params = self.binding.get().and_then(|binding| binding.outward(method, params.clone(), UriForm::Own));
+        self.stream.send(weight, notification_bytes(method, params.as_ref()));
+    }
+}
+
+impl Outlet for Call {
+    fn deliver(&self, from: &InstanceHandle, delivery: Delivery) {
+        match delivery {
+            Delivery::Finish(outcome) => self.finish(outcome),
+            Delivery::Progress { params } => self.stream.progress(self.number, &params),
+            Delivery::Notification { method, params } => self.notify(&method, params),
+            Delivery::Ask(ask) => {
+                if let Some(binding) = self.binding.get() {
+                    ask_client(&self.session, binding, from, ask, &self.stream);
+                }
+            }
+            Delivery::Withdraw(ask) => {
+                if let Some(binding) = self.binding.get() {
+                    self.session.withdraw_ask(binding.number, ask);
+                }
+            }
+            Delivery::Cancelled => {
+                self.cancelled.store(true, Ordering::Relaxed);
+                self.session.finish(&self.id, self.number);
+                self.stream.respond_never(self.number);
+            }
+        }
+    }
+}
+
+/// Shows a child's request to the client, under the session's own number; refuses it where it cannot be shown.
+pub(super) fn ask_client(
+    session: &Arc<Session>,
+    binding: &Arc<Binding>,
+    from: &InstanceHandle,
+    ask: Ask,
+    stream: &Arc<Stream>,
+) {
+    let open = OpenAsk { binding: binding.clone(), ask: ask.id, stream: Arc::downgrade(stream) };
+    let shown = stream.takes_asks()
+        && session.open_ask(open).is_some_and(|number| {
+            let id = RequestId::from_number(number);
+            let params = ask.params.map(|params| ask_params(&params, &id));
+            let params = binding.outward(&ask.method, params, UriForm::Own);
+            let taken = stream.send(Weight::Kept, request_bytes(&id, &ask.method, params.as_ref()));
+            if !taken {
+                session.take_ask(number);
+            }
+            taken
+        });
+    if !shown {
+        let (from, id) = (from.clone(), ask.id);
+        let error = ErrorObject::internal(Reason::CallerGone, "the client cannot be asked on this connection");
+        session.scope.spawn("refuse", async move { from.answer(id, error.into()).await });
+    }
+    session.make_room();
+}
+
+/// The params of an ask as the client sees them: its progress token is the ask's own number (unique in the session),
+/// and no `task`, because hub did not declare client tasks to the child (PROTOCOL 1.11 "Relay").
+fn ask_params(params: &Raw, id: &RequestId) -> Raw {
+    let params = match progress_token(params) {
+        Some(_) => with_progress_token(params, Some(id.raw())),
+        None => params.clone(),
+    };
+    match memchr::memmem::find(&params, b"\"task\"").and_then(|_| Object::scan(&params)) {
+        Some(object) => object.edit(&[("task", None)]),
+        None => params,
+    }
+}
+
+impl Binding {
+    /// Params of a message of this server as this session is to see them.
+    pub(super) fn outward(&self, method: &Method, params: Option<Raw>, form: UriForm) -> Option<Raw> {
+        match &self.aggregate {
+            Some(aggregate) => aggregate.outward(self.server.name(), method, params, form),
+            None => params,
+        }
+    }
+}
+
+/// The text of a JSON string.
+pub(super) fn json_string(text: &str) -> Raw {
+    Bytes::from(serde_json::to_vec(text).expect("a string serialises"))
+}

@@ -1,0 +1,392 @@
+//! One session: its identity and everything that belongs to it alone.
+//!
+//! In: requests of its client (through `dispatch`), deliveries (through `call` and `outlet`). Out: messages on its
+//! streams. Owns its calls in flight, asks, streams, outbox, and its bindings to instances. May not: hold its lock while
+//! it waits; the order of locks is session, then stream.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::aggregate::{Aggregate, UriForm};
+use crate::config::ServerName;
+use crate::limits::GET_STREAMS_MAX;
+use crate::mcp::message::notification_bytes;
+use crate::mcp::meta::Level;
+use crate::mcp::{Method, ProtocolVersion, Raw, RequestId};
+use crate::server::{AskId, CallId, CallerId, Counters, InstanceHandle, ServerHandle};
+use crate::tasks::Scope;
+
+use super::call::Call;
+use super::dispatch::Target;
+use super::endpoint_id::EndpointId;
+use super::negotiate::Hello;
+use super::outbox::{About, Outbox};
+use super::replay::Account;
+use super::ring::Weight;
+use super::stream::{EventId, Form, Kind, Opening, Reader, Stream};
+
+/// How a session's messages travel. Ids of the two are not interchangeable (PROTOCOL 1.20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Streamable HTTP.
+    Streamable,
+    /// HTTP+SSE of 2024-11-05: one stream for everything.
+    Sse,
+}
+
+/// A session's place at one instance.
+#[derive(Debug)]
+pub struct Binding {
+    /// Tells bindings of one session apart: asks are numbered per instance.
+    pub number: u64,
+    /// The server.
+    pub server: ServerHandle,
+    /// The instance that serves this session.
+    pub instance: InstanceHandle,
+    /// For sessions of the aggregate: who rewrites what comes from this server.
+    pub aggregate: Option<Arc<Aggregate>>,
+}
+
+/// A child's request that this session's client works on.
+#[derive(Debug)]
+pub(super) struct OpenAsk {
+    pub(super) binding: Arc<Binding>,
+    pub(super) ask: AskId,
+    /// The stream it went out on.
+    pub(super) stream: Weak<Stream>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) hello: Option<Hello>,
+    pub(super) ended: bool,
+    pub(super) level: Option<Level>,
+    /// Subscribed URIs as the server knows them, per server.
+    pub(super) subscriptions: HashMap<(ServerName, String), UriForm>,
+    pub(super) in_flight: HashMap<RequestId, Arc<Call>>,
+    pub(super) asks: BTreeMap<u64, OpenAsk>,
+    pub(super) last_ask: u64,
+    pub(super) bindings: HashMap<ServerName, Arc<OnceCell<Arc<Binding>>>>,
+    /// GET streams, oldest first.
+    gets: Vec<Arc<Stream>>,
+    /// POST streams that carry ids, oldest first.
+    posts: Vec<Arc<Stream>>,
+    outbox: Outbox,
+}
+
+/// See the module's header.
+pub struct Session {
+    /// What the client sends in `Mcp-Session-Id`.
+    pub(super) id: Arc<str>,
+    pub(super) endpoint: EndpointId,
+    pub(super) transport: Transport,
+    pub(super) caller: CallerId,
+    pub(super) scope: Scope,
+    pub(super) replay: Account,
+    /// Milliseconds between the table's start and the last use.
+    pub(super) used: AtomicU64,
+    /// Where this session is counted.
+    counted: OnceLock<Arc<Counters>>,
+    state: Mutex<State>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("endpoint", &self.endpoint)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn new(
+        id: Arc<str>,
+        endpoint: EndpointId,
+        transport: Transport,
+        scope: Scope,
+        replay: Account,
+        hello: Option<Hello>,
+    ) -> Arc<Self> {
+        let state = State { hello, ..State::default() };
+        Arc::new(Self {
+            id,
+            endpoint,
+            transport,
+            caller: CallerId(crate::server::next_id()),
+            scope,
+            replay,
+            used: AtomicU64::new(0),
+            counted: OnceLock::new(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Its id, a secret of its client.
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// Where it belongs.
+    pub fn endpoint(&self) -> &EndpointId {
+        &self.endpoint
+    }
+
+    /// How its messages travel.
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// What its client said in `initialize`; `None` before that (HTTP+SSE only).
+    pub fn hello(&self) -> Option<Hello> {
+        self.lock().hello.clone()
+    }
+
+    /// The short form for logs: enough to tell sessions apart, too little to use one.
+    pub fn log_name(&self) -> &str {
+        self.id.get(..8).unwrap_or_default()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under this lock")
+    }
+
+    /// Whether it ended; nothing can be done with it any more.
+    pub fn is_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    // --- streams -----------------------------------------------------------------------------------------------
+
+    /// A stream for the responses of one POST.
+    pub fn open_post(&self, form: Form, responses: usize) -> Arc<Stream> {
+        let resumable = form != Form::Json
+            && self.lock().hello.as_ref().is_some_and(|hello| hello.version > ProtocolVersion::V2024_11_05);
+        let opening = Opening { kind: Kind::Post, form, resumable, responses };
+        Stream::open(opening, self.replay.clone(), Instant::now())
+    }
+
+    /// The client has an id of this stream now: it stays findable for a resume.
+    pub fn remember(&self, stream: &Arc<Stream>) {
+        if stream.event_id(0).is_some() {
+            self.lock().posts.push(stream.clone());
+        }
+    }
+
+    /// Opens a stream for messages that belong to no request; what waited goes out on it at once.
+    pub fn open_get(&self) -> Option<Reader> {
+        let mut state = self.lock();
+        if state.ended {
+            return None;
+        }
+        let resumable = self.transport == Transport::Streamable
+            && state.hello.as_ref().is_some_and(|hello| hello.version > ProtocolVersion::V2024_11_05);
+        let opening = Opening { kind: Kind::Get, form: Form::Events, resumable, responses: 0 };
+        let stream = Stream::open(opening, self.replay.clone(), Instant::now());
+        let reader = stream.attach();
+        state.gets.push(stream.clone());
+        state.flush_outbox(&stream);
+        let surplus = (state.gets.len() > GET_STREAMS_MAX).then(|| state.gets.remove(0));
+        drop(state);
+        if let Some(oldest) = surplus {
+            oldest.close();
+        }
+        Some(reader)
+    }
+
+    /// Takes a lost stream up again after the event the client saw last. `None`: there is nothing to take up.
+    pub fn resume(&self, last: EventId) -> Option<Reader> {
+        let mut state = self.lock();
+        let streams = if last.kind == Kind::Get { &state.gets } else { &state.posts };
+        let stream = streams.iter().find(|stream| stream.number() == last.stream)?.clone();
+        let reader = stream.resume(last.seq)?;
+        if last.kind == Kind::Get {
+            state.flush_outbox(&stream);
+        }
+        Some(reader)
+    }
+
+    /// The newest GET stream that somebody reads.
+    pub(super) fn listening(&self) -> Option<Arc<Stream>> {
+        self.lock().listening()
+    }
+
+    /// A message that belongs to no request: to the newest GET stream, or kept for the next.
+    pub(super) fn tell(&self, method: &Method, params: Option<&Raw>) {
+        let weight = if *method == Method::LogMessage { Weight::Light } else { Weight::Kept };
+        let message = notification_bytes(method, params);
+        let mut state = self.lock();
+        if state.ended {
+            return;
+        }
+        let taken = state.listening().is_some_and(|stream| stream.send(weight, message.clone()));
+        if !taken {
+            state.outbox.put(About::of(method, params), weight, message);
+        }
+        drop(state);
+        self.make_room();
+    }
+
+    /// Keeps what streams hold for a resume within its bounds: finished streams go first, then what was read.
+    pub(super) fn make_room(&self) {
+        if self.replay.is_over() {
+            let (posts, gets) = {
+                let state = self.lock();
+                (state.posts.clone(), state.gets.clone())
+            };
+            let finished = posts.iter().filter(|stream| stream.finished_at().is_some() && !stream.is_read());
+            for stream in finished {
+                if !self.replay.is_over() {
+                    break;
+                }
+                stream.close();
+            }
+            for stream in posts.iter().chain(&gets) {
+                if !self.replay.is_over() {
+                    break;
+                }
+                stream.drop_history();
+            }
+        }
+        self.replay.hub().make_room();
+    }
+
+    // --- calls and asks ----------------------------------------------------------------------------------------
+
+    /// Takes a call out of the table; `false` if it was cancelled or ended before.
+    pub(super) fn finish(&self, id: &RequestId, call: CallId) -> bool {
+        let mut state = self.lock();
+        let ours = state.in_flight.get(id).is_some_and(|known| known.number == call);
+        if ours {
+            state.in_flight.remove(id);
+        }
+        ours
+    }
+
+    /// Numbers an ask as this session's client will see it.
+    pub(super) fn open_ask(&self, ask: OpenAsk) -> Option<u64> {
+        let mut state = self.lock();
+        if state.ended {
+            return None;
+        }
+        state.last_ask += 1;
+        let number = state.last_ask;
+        state.asks.insert(number, ask);
+        Some(number)
+    }
+
+    /// A child took an ask back: its client is told, where it was asked.
+    pub(super) fn withdraw_ask(&self, binding: u64, ask: AskId) {
+        let mut state = self.lock();
+        let found = state.asks.iter().find(|(_, open)| open.binding.number == binding && open.ask == ask);
+        let Some(number) = found.map(|(number, _)| *number) else { return };
+        let stream = state.asks.remove(&number).and_then(|open| open.stream.upgrade());
+        drop(state);
+        let params = Raw::from(format!("{{\"requestId\":{number}}}"));
+        let message = notification_bytes(&Method::Cancelled, Some(&params));
+        if !stream.is_some_and(|stream| stream.send(Weight::Kept, message)) {
+            self.tell(&Method::Cancelled, Some(&params));
+        }
+    }
+
+    pub(super) fn take_ask(&self, number: u64) -> Option<OpenAsk> {
+        self.lock().asks.remove(&number)
+    }
+
+    // --- keeping -----------------------------------------------------------------------------------------------
+
+    /// Notes a use, in milliseconds since the table's start.
+    pub(super) fn touch(&self, millis: u64) {
+        self.used.store(millis, Ordering::Relaxed);
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Counts this session with its server until it is dropped.
+    pub(super) fn count(&self, target: &Target) {
+        if let Target::Server(server) = target {
+            let counters = server.counters().clone();
+            if self.counted.set(counters.clone()).is_ok() {
+                counters.sessions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Ends its streams, as a lost connection would; the session goes on.
+    pub(super) fn close_streams(&self) {
+        let mut streams: Vec<Arc<Stream>> = Vec::new();
+        {
+            let mut state = self.lock();
+            streams.extend(state.in_flight.values().map(|call| call.stream.clone()));
+            streams.append(&mut state.gets);
+            streams.append(&mut state.posts);
+        }
+        for stream in streams {
+            stream.close();
+        }
+    }
+
+    /// Whether something of it goes on: a call, or a stream that is read.
+    pub fn is_busy(&self) -> bool {
+        let state = self.lock();
+        !state.in_flight.is_empty() || state.gets.iter().chain(&state.posts).any(|stream| stream.is_read())
+    }
+
+    /// Forgets streams that nobody took up again in time, and returns calls whose client went away that long ago.
+    pub(super) fn sweep(&self, now: Instant, patience: std::time::Duration) -> Vec<Arc<Call>> {
+        let late = |since: Option<Instant>| since.is_some_and(|since| since + patience <= now);
+        let mut state = self.lock();
+        state.posts.retain(|stream| !late(stream.finished_at()));
+        state.gets.retain(|stream| !late(stream.unread_since()));
+        state.in_flight.values().filter(|call| late(call.stream.unread_since())).cloned().collect()
+    }
+
+    /// Marks it ended and returns what must be told: its bindings.
+    pub(super) fn end(&self) -> Option<Vec<Arc<Binding>>> {
+        let (bindings, streams) = {
+            let mut state = self.lock();
+            if std::mem::replace(&mut state.ended, true) {
+                return None;
+            }
+            let calls: Vec<Arc<Call>> = state.in_flight.drain().map(|(_, call)| call).collect();
+            let mut streams: Vec<Arc<Stream>> = calls.iter().map(|call| call.stream.clone()).collect();
+            streams.append(&mut state.gets);
+            streams.append(&mut state.posts);
+            state.asks.clear();
+            let bindings: Vec<Arc<Binding>> =
+                state.bindings.drain().filter_map(|(_, cell)| cell.get().cloned()).collect();
+            (bindings, streams)
+        };
+        for stream in streams {
+            stream.close();
+        }
+        Some(bindings)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(counters) = self.counted.get() {
+            counters.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl State {
+    fn listening(&self) -> Option<Arc<Stream>> {
+        self.gets.iter().rev().find(|stream| stream.is_read()).cloned()
+    }
+
+    fn flush_outbox(&mut self, stream: &Stream) {
+        for (weight, message) in self.outbox.drain() {
+            stream.send(weight, message);
+        }
+    }
+}
