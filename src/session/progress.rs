@@ -24,6 +24,10 @@ pub struct Progress {
     beats: u32,
 }
 
+/// By how many representable numbers a beat exceeds the last value: more than common JSON parsers are off (`serde_json`
+/// reads some numbers one too low or too high).
+const STEP: u32 = 8;
+
 impl Progress {
     /// Nothing sent yet; `token` is the client's own, raw.
     pub fn new(call: CallId, token: Raw, now: Instant) -> Self {
@@ -42,11 +46,11 @@ impl Progress {
     }
 
     /// A sign of life during silence. Before the server's first value: -1, -1/2, -1/3 …, below any value a server starts
-    /// with; afterwards the next number above the last one, which leaves the server every number it may want.
+    /// with; afterwards a hair above the last one, which leaves the server every number it may want.
     pub fn beat(&mut self, now: Instant) -> Raw {
         self.beats = self.beats.saturating_add(1);
         let value = match self.last {
-            Some(last) if self.from_server => last.next_up().min(f64::MAX),
+            Some(last) if self.from_server => (0..STEP).fold(last, |value, _| value.next_up()).min(f64::MAX),
             _ => -1.0 / f64::from(self.beats),
         };
         (self.last, self.heard) = (Some(value), now);
@@ -98,7 +102,7 @@ mod tests {
         assert!(progress.from_server(&Bytes::from_static(b"{\"progress\":0}"), Instant::now()).is_some());
         assert_eq!(
             progress.beat(Instant::now()),
-            &br#"{"progressToken":"t","progress":5e-324,"message":"still working"}"#[..]
+            &br#"{"progressToken":"t","progress":4e-323,"message":"still working"}"#[..]
         );
     }
 
