@@ -73,6 +73,11 @@ pub const SESSIONS_MAX: usize = 10_000;
 /// A session without any use expires after this long by default (`[hub] session_expiry`).
 pub const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How far the store may be behind with the last use of a session.
+pub const SESSION_TOUCH_EVERY: Duration = Duration::from_secs(600);
+/// How often sessions and streams are looked through for what expired.
+pub const SESSION_SWEEP_EVERY: Duration = Duration::from_secs(15);
+
 /// Open connections over all listeners.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// A request head must arrive within this time (slow-loris).

@@ -34,8 +34,7 @@ async fn get(ctx: &Arc<Context>, endpoint: &EndpointId, request: &HttpRequest<In
     if !matches!(accept_header::form(request.headers()), Some(Form::Either | Form::Events)) {
         return Err(Refusal::NotAcceptable { wanted: "text/event-stream" });
     }
-    let target = target(ctx, endpoint);
-    let session = ctx.sessions.open_sse(endpoint, &target).await.map_err(|error| Refusal::malformed(None, error))?;
+    let session = ctx.sessions.open_sse(endpoint).await.map_err(|error| Refusal::malformed(None, error))?;
     let reader = session.open_get().ok_or(Refusal::UnknownSession)?;
     // Path-relative: the client resolves it against the address that it used to come here.
     let base = request.uri().path().trim_end_matches("/sse");

@@ -23,7 +23,7 @@ fn context() -> Context {
     let (_registry, registry) = watch::channel(Arc::default());
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
     let aggregate = Aggregate::new(registry.clone());
-    let sessions = Sessions::new(session::Options::default(), Scope::new());
+    let sessions = Sessions::new(session::Options::default(), None, Scope::new());
     Context::new(registry, settings, aggregate, sessions, Arc::default())
 }
 

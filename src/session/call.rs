@@ -119,7 +119,7 @@ pub(super) fn ask_client(
     if !shown {
         let (from, id) = (from.clone(), ask.id);
         let error = ErrorObject::internal(Reason::CallerGone, "the client cannot be asked on this connection");
-        session.scope.spawn("refuse", async move { from.answer(id, error.into()).await });
+        session.shared.scope.spawn("refuse", async move { from.answer(id, error.into()).await });
     }
     session.make_room();
 }

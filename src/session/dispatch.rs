@@ -298,8 +298,8 @@ impl Session {
         }
     }
 
-    /// What a server agreed to.
-    pub(super) fn apply(&self, effect: &Effect) {
+    /// What a server agreed to. Kept for the next run of hub.
+    pub(super) fn apply(self: &Arc<Self>, effect: &Effect) {
         let mut state = self.lock();
         match effect {
             Effect::None => {}
@@ -310,6 +310,27 @@ impl Session {
             Effect::Unsubscribe(server, uri) => {
                 state.subscriptions.remove(&(server.clone(), uri.clone()));
             }
+        }
+        state.unkept = true;
+        if !std::mem::replace(&mut state.keeping, true) {
+            let session = self.clone();
+            self.shared.scope.spawn("keep-session", async move { session.keep_changes().await });
+        }
+    }
+
+    /// Writes level and subscriptions down until there is nothing new in them: one writer at a time, so that an older
+    /// state never overwrites a newer one.
+    async fn keep_changes(&self) {
+        loop {
+            let (level, subscriptions) = {
+                let mut state = self.lock();
+                if !std::mem::take(&mut state.unkept) {
+                    state.keeping = false;
+                    return;
+                }
+                (state.level, state.subscriptions.clone())
+            };
+            self.shared.durable.update(&self.id, level, &subscriptions).await;
         }
     }
 

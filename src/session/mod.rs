@@ -7,6 +7,7 @@
 pub mod call;
 pub mod convert;
 pub mod dispatch;
+mod durable;
 mod endpoint_id;
 pub mod negotiate;
 pub mod outbox;

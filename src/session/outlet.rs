@@ -43,7 +43,7 @@ impl Outlet for SessionOutlet {
                 None => {
                     let (from, id) = (from.clone(), ask.id);
                     let error = ErrorObject::internal(Reason::CallerGone, "the client does not listen");
-                    session.scope.spawn("refuse", async move { from.answer(id, error.into()).await });
+                    session.shared.scope.spawn("refuse", async move { from.answer(id, error.into()).await });
                 }
             },
             Delivery::Withdraw(ask) => session.withdraw_ask(binding.number, ask),

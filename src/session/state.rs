@@ -7,28 +7,29 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::aggregate::{Aggregate, UriForm};
+use crate::aggregate::Aggregate;
 use crate::config::ServerName;
 use crate::limits::GET_STREAMS_MAX;
 use crate::mcp::message::notification_bytes;
 use crate::mcp::meta::Level;
 use crate::mcp::{Method, ProtocolVersion, Raw, RequestId};
-use crate::server::{AskId, CallId, CallerId, Counters, InstanceHandle, ServerHandle};
-use crate::tasks::Scope;
+use crate::server::{AskId, CallId, CallerId, InstanceHandle, ServerHandle};
 
 use super::call::Call;
-use super::dispatch::Target;
+use super::durable::{Kept, Subscriptions, unix_now};
 use super::endpoint_id::EndpointId;
 use super::negotiate::Hello;
 use super::outbox::{About, Outbox};
 use super::replay::Account;
 use super::ring::Weight;
 use super::stream::{EventId, Form, Kind, Opening, Reader, Stream};
+use super::table::Shared;
 
 /// How a session's messages travel. Ids of the two are not interchangeable (PROTOCOL 1.20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +67,10 @@ pub(super) struct State {
     pub(super) hello: Option<Hello>,
     pub(super) ended: bool,
     pub(super) level: Option<Level>,
-    /// Subscribed URIs as the server knows them, per server.
-    pub(super) subscriptions: HashMap<(ServerName, String), UriForm>,
+    pub(super) subscriptions: Subscriptions,
+    /// Level or subscriptions changed since they were last written down; somebody is writing them down.
+    pub(super) unkept: bool,
+    pub(super) keeping: bool,
     pub(super) in_flight: HashMap<RequestId, Arc<Call>>,
     pub(super) asks: BTreeMap<u64, OpenAsk>,
     pub(super) last_ask: u64,
@@ -86,12 +89,12 @@ pub struct Session {
     pub(super) endpoint: EndpointId,
     pub(super) transport: Transport,
     pub(super) caller: CallerId,
-    pub(super) scope: Scope,
+    pub(super) shared: Arc<Shared>,
     pub(super) replay: Account,
     /// Milliseconds between the table's start and the last use.
     pub(super) used: AtomicU64,
-    /// Where this session is counted.
-    counted: OnceLock<Arc<Counters>>,
+    /// The last use that the store knows of.
+    kept_use: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -109,20 +112,41 @@ impl Session {
         id: Arc<str>,
         endpoint: EndpointId,
         transport: Transport,
-        scope: Scope,
-        replay: Account,
+        shared: Arc<Shared>,
         hello: Option<Hello>,
     ) -> Arc<Self> {
-        let state = State { hello, ..State::default() };
+        Self::with_state(id, endpoint, transport, shared, State { hello, ..State::default() })
+    }
+
+    /// A session of an earlier run. What went on in it then ended with that run.
+    pub(super) fn restored(id: Arc<str>, shared: Arc<Shared>, kept: Kept) -> Arc<Self> {
+        let state = State {
+            hello: Some(kept.hello),
+            level: kept.level,
+            subscriptions: kept.subscriptions,
+            // A late answer to an ask of the earlier run must not answer one of this run.
+            last_ask: u64::try_from(unix_now()).unwrap_or(0) << 8,
+            ..State::default()
+        };
+        Self::with_state(id, kept.endpoint, Transport::Streamable, shared, state)
+    }
+
+    fn with_state(
+        id: Arc<str>,
+        endpoint: EndpointId,
+        transport: Transport,
+        shared: Arc<Shared>,
+        state: State,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             endpoint,
             transport,
             caller: CallerId(crate::server::next_id()),
-            scope,
-            replay,
+            replay: Account::new(shared.replay.clone()),
+            shared,
             used: AtomicU64::new(0),
-            counted: OnceLock::new(),
+            kept_use: AtomicU64::new(0),
             state: Mutex::new(state),
         })
     }
@@ -165,8 +189,7 @@ impl Session {
 
     /// A stream for the responses of one POST.
     pub fn open_post(&self, form: Form, responses: usize) -> Arc<Stream> {
-        let resumable = form != Form::Json
-            && self.lock().hello.as_ref().is_some_and(|hello| hello.version > ProtocolVersion::V2024_11_05);
+        let resumable = form != Form::Json && self.lock().resumable(self);
         let opening = Opening { kind: Kind::Post, form, resumable, responses };
         Stream::open(opening, self.replay.clone(), Instant::now())
     }
@@ -184,8 +207,7 @@ impl Session {
         if state.ended {
             return None;
         }
-        let resumable = self.transport == Transport::Streamable
-            && state.hello.as_ref().is_some_and(|hello| hello.version > ProtocolVersion::V2024_11_05);
+        let resumable = state.resumable(self);
         let opening = Opening { kind: Kind::Get, form: Form::Events, resumable, responses: 0 };
         let stream = Stream::open(opening, self.replay.clone(), Instant::now());
         let reader = stream.attach();
@@ -305,18 +327,19 @@ impl Session {
         self.used.store(millis, Ordering::Relaxed);
     }
 
+    /// Its last use, in milliseconds since the table's start.
     pub(super) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Counts this session with its server until it is dropped.
-    pub(super) fn count(&self, target: &Target) {
-        if let Target::Server(server) = target {
-            let counters = server.counters().clone();
-            if self.counted.set(counters.clone()).is_ok() {
-                counters.sessions.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+    /// Its last use, if the store is more than `lag` milliseconds behind; from now on the store knows it.
+    pub(super) fn use_to_keep(&self, lag: u64) -> Option<u64> {
+        let used = self.used();
+        let behind = used.saturating_sub(self.kept_use.load(Ordering::Relaxed)) > lag;
+        behind.then(|| {
+            self.kept_use.store(used, Ordering::Relaxed);
+            used
+        })
     }
 
     /// Ends its streams, as a lost connection would; the session goes on.
@@ -340,12 +363,12 @@ impl Session {
     }
 
     /// Forgets streams that nobody took up again in time, and returns calls whose client went away that long ago.
-    pub(super) fn sweep(&self, now: Instant, patience: std::time::Duration) -> Vec<Arc<Call>> {
-        let late = |since: Option<Instant>| since.is_some_and(|since| since + patience <= now);
+    pub(super) fn sweep(&self, now: Instant, replay: Duration, patience: Duration) -> Vec<Arc<Call>> {
+        let late = |since: Option<Instant>, by: Duration| since.is_some_and(|since| since + by <= now);
         let mut state = self.lock();
-        state.posts.retain(|stream| !late(stream.finished_at()));
-        state.gets.retain(|stream| !late(stream.unread_since()));
-        state.in_flight.values().filter(|call| late(call.stream.unread_since())).cloned().collect()
+        state.posts.retain(|stream| stream.is_read() || !late(stream.finished_at(), replay));
+        state.gets.retain(|stream| !late(stream.unread_since(), replay));
+        state.in_flight.values().filter(|call| late(call.stream.unread_since(), patience)).cloned().collect()
     }
 
     /// Marks it ended and returns what must be told: its bindings.
@@ -371,15 +394,14 @@ impl Session {
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        if let Some(counters) = self.counted.get() {
-            counters.sessions.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
 impl State {
+    /// Whether events carry ids: from 2025-03-26 on, unless `replay_ttl` is zero.
+    fn resumable(&self, session: &Session) -> bool {
+        session.transport == Transport::Streamable
+            && self.hello.as_ref().is_some_and(|hello| hello.version > ProtocolVersion::V2024_11_05)
+            && !session.shared.options().replay_ttl.is_zero()
+    }
+
     fn listening(&self) -> Option<Arc<Stream>> {
         self.gets.iter().rev().find(|stream| stream.is_read()).cloned()
     }
