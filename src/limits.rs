@@ -141,9 +141,11 @@ pub const RESTART_INITIAL: Duration = Duration::from_millis(500);
 /// Default of `restart.max`.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 /// Largest hub.toml, env_file or `${file:}` that is read.
-pub const CONFIG_FILE_BYTES_MAX: u64 = 4 << 20;
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Changes of hub.toml are looked at when its folder was quiet for this long (editors save in several steps).
 pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(100);
+/// An empty hub.toml is believed when it still is empty after this long (some editors empty it first).
+pub const CONFIG_BLANK_WAIT: Duration = Duration::from_millis(500);
 /// hub.toml is looked at this often even without a notice: network folders send none, and watches can be exhausted.
 pub const CONFIG_POLL: Duration = Duration::from_secs(5);
 /// A `failed` server is tried again by a request, but not more often than this.

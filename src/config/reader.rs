@@ -94,9 +94,9 @@ impl Report {
         self.problems.push(Problem { kind, file: Arc::clone(&self.file), line, server, what, hint });
     }
 
-    /// Whether that server has a problem so far.
-    pub(super) fn of(&self, name: &ServerName) -> Vec<Problem> {
-        self.problems.iter().filter(|problem| problem.server.as_ref() == Some(name)).cloned().collect()
+    /// The problems after the first `count`.
+    pub(super) fn since(&self, count: usize) -> Vec<Problem> {
+        self.problems.get(count..).unwrap_or_default().to_vec()
     }
 }
 

@@ -82,6 +82,7 @@ fn server(
     names: &mut Names,
     report: &mut Report,
 ) -> Option<ServerEntry> {
+    let before = report.problems.len();
     let line = text.line_of_key(key);
     let (owner, prefix) = match ServerName::new(key.get()) {
         Ok(name) => (Owner::Server(name), String::new()),
@@ -106,7 +107,7 @@ fn server(
     let resolved = resolve(&name, draft.over(defaults), context, report);
     let enabled = resolved.spec.enabled;
 
-    let mut problems = report.of(&name);
+    let mut problems = report.since(before);
     let file = Arc::clone(&report.file);
     let surroundings = resolved.missing.into_iter().map(|missing| missing.into_problem(&file, &name));
     problems.extend(surroundings);

@@ -1,7 +1,7 @@
 //! Noticing that hub.toml changed.
 //!
 //! In: its path and the text that was loaded. Out: "look again" on a queue of one. The task owns the watcher and what it saw
-//! last. May not: judge the text (who looks again reads and judges it), or filter by kind of event: editors save by rename,
+//! last. May not: judge the text (who looks again reads and judges it), or filter changes by kind: editors save by rename,
 //! by truncation, through links, and each system tells it otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +9,13 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::file;
-use crate::limits::{CONFIG_DEBOUNCE, CONFIG_POLL};
+use crate::limits::{CONFIG_BLANK_WAIT, CONFIG_DEBOUNCE, CONFIG_POLL};
 use crate::tasks::Scope;
 
 /// Longest chain of links that is followed, as in the kernel.
@@ -49,20 +50,36 @@ async fn run(path: PathBuf, loaded: Option<String>, tell: mpsc::Sender<()>) {
         if noticed {
             settle(&mut notices).await;
         }
-        let looked = tokio::task::spawn_blocking(move || {
-            let changed = looker.look(noticed);
-            (looker, changed)
-        });
-        let Ok((back, changed)) = looked.await else {
-            tracing::error!("watching the config file failed: changes need `hub reload`");
+        let Some((mut back, changed)) = look(looker, noticed).await else {
             return;
         };
+        if changed && back.is_blank() {
+            // Some editors empty the file first. Taken at its word, that would stop every server.
+            sleep(CONFIG_BLANK_WAIT).await;
+            let Some((again, _)) = look(back, true).await else {
+                return;
+            };
+            back = again;
+        }
         looker = back;
         if changed {
             // A full queue already says it.
             let _ = tell.try_send(());
         }
     }
+}
+
+/// Looks, off the runtime's threads.
+async fn look(mut looker: Looker, noticed: bool) -> Option<(Looker, bool)> {
+    let looked = tokio::task::spawn_blocking(move || {
+        let changed = looker.look(noticed);
+        (looker, changed)
+    });
+    let looked = looked.await.ok();
+    if looked.is_none() {
+        tracing::error!("watching the config file failed: changes need `hub reload`");
+    }
+    looked
 }
 
 /// Waits until the folder is quiet, but not for ever: others may write there all the time.
@@ -95,9 +112,11 @@ struct Looker {
 
 impl Looker {
     fn new(path: PathBuf, loaded: Option<String>, notice: mpsc::Sender<()>) -> Self {
-        let watcher = notify::recommended_watcher(move |_event| {
-            // A full queue already says it.
-            let _ = notice.try_send(());
+        let watcher = notify::recommended_watcher(move |event| {
+            if may_change(&event) {
+                // A full queue already says it.
+                let _ = notice.try_send(());
+            }
         });
         let seen = loaded.ok_or_else(String::new);
         let (watched, complained, stamp) = (BTreeMap::new(), false, None);
@@ -126,6 +145,10 @@ impl Looker {
         let changed = now != self.seen;
         self.seen = now;
         changed
+    }
+
+    fn is_blank(&self) -> bool {
+        self.seen.as_ref().is_ok_and(|text| text.trim().is_empty())
     }
 
     /// Watches the folders that matter now. Gives whether any is new, in which case notices may have been missed.
@@ -167,6 +190,14 @@ impl Looker {
             let seconds = CONFIG_POLL.as_secs();
             tracing::warn!(%error, "the config folder cannot be watched: changes are noticed every {seconds} s only");
         }
+    }
+}
+
+/// Everything may be a change but an access: looking opens the file, which inotify reports, and hub would look for ever.
+fn may_change(event: &notify::Result<notify::Event>) -> bool {
+    match event.as_ref().map(|event| event.kind) {
+        Ok(EventKind::Access(access)) => access == AccessKind::Close(AccessMode::Write),
+        Ok(_) | Err(_) => true,
     }
 }
 
@@ -322,6 +353,50 @@ mod tests {
         fixture.looks().await;
         save(&fixture.path, "three");
         fixture.looks().await;
+        fixture.end().await;
+    }
+
+    #[test]
+    fn looking_is_not_noticed() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = plain(dir.path());
+        let (notice, notices) = std::sync::mpsc::sync_channel(1000);
+        let counted = move |event: notify::Result<notify::Event>| {
+            if may_change(&event) {
+                drop(notice.try_send(event.map(|event| event.paths).unwrap_or_default()));
+            }
+        };
+        let mut watcher = notify::recommended_watcher(counted).expect("watcher");
+        watcher.watch(dir.path(), RecursiveMode::NonRecursive).expect("watch");
+        let wait_for = |name: &str| {
+            let is_it = |paths: &Vec<PathBuf>| paths.iter().any(|path| path.ends_with(name));
+            std::iter::from_fn(|| notices.recv_timeout(PATIENCE).ok())
+                .take_while(|paths| !is_it(paths))
+                .flatten()
+                .collect()
+        };
+        save(&dir.path().join("before"), "x");
+        let _old: Vec<PathBuf> = wait_for("before");
+        for _ in 0..10 {
+            file::read(&path).expect("readable");
+        }
+        save(&dir.path().join("after"), "x");
+        let between: Vec<PathBuf> = wait_for("after");
+        assert!(!between.contains(&path), "looking at it was noticed: {between:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_emptied_first_is_looked_at_when_full() {
+        let mut fixture = Fixture::new(plain).await;
+        save(&fixture.path, "");
+        // Longer than the folder must be quiet, shorter than an empty file is given.
+        sleep(2 * CONFIG_DEBOUNCE).await;
+        save(&fixture.path, "two");
+        fixture.looks().await;
+        assert_eq!(file::read(&fixture.path).expect("readable"), "two");
+        save(&fixture.path, "");
+        fixture.looks().await;
+        assert_eq!(file::read(&fixture.path).expect("readable"), "", "an empty file is one, after a while");
         fixture.end().await;
     }
 
