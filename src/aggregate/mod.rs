@@ -19,6 +19,8 @@ mod resources;
 mod route;
 mod search;
 mod templates;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::collections::HashMap;

@@ -12,6 +12,8 @@ pub mod mux;
 mod opening;
 pub mod outlet;
 pub mod registry;
+#[cfg(test)]
+pub mod scripted;
 pub mod snapshot;
 mod task;
 pub mod usage;

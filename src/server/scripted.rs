@@ -1,0 +1,140 @@
+//! A server without a child, for tests of the rooms above.
+//!
+//! In: what it is to show, and a script. Out: a [`ServerHandle`] like any other. Owns its two tasks, which end with it.
+//! May not: be built into hub.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{ServerName, ServerSpec};
+use crate::mcp::{Era, ListKind, Method, Outcome, Raw};
+use crate::tasks::Scope;
+
+use super::handle::{Command, InstanceHandle, NewCall};
+use super::outlet::Delivery;
+use super::registry::{Registered, ServerCommand, ServerHandle};
+use super::snapshot::{Counters, Handshake, List, Snapshot, State};
+
+/// What a call is answered with; `None`: never.
+pub type Script = fn(&Method, Option<&Raw>) -> Option<Outcome>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Scripted {
+    /// The way to it.
+    pub handle: ServerHandle,
+    /// How often it was told to start.
+    pub wakes: Arc<AtomicUsize>,
+    /// How many calls were cancelled.
+    pub cancels: Arc<AtomicUsize>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    scope: Scope,
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.scope.stopping().cancel();
+    }
+}
+
+impl Scripted {
+    /// A server in state `Stopped` that has shown nothing yet.
+    pub fn start(name: &str, script: Script) -> Self {
+        let name = ServerName::new(name).expect("a valid name");
+        let snapshot = Snapshot {
+            state: State::Stopped,
+            handshake: None,
+            lists: Arc::default(),
+            generation: 0,
+            pid: None,
+            ready_since: None,
+            failure: None,
+        };
+        let (snapshot, seen) = watch::channel(Arc::new(snapshot));
+        let (_, spec) = watch::channel(Arc::new(ServerSpec::new(name.clone(), "none", "/")));
+        let (commands, server_commands) = mpsc::channel(16);
+        let (calls, instance_commands) = mpsc::channel(16);
+        let instance = InstanceHandle { commands: calls, snapshot: seen.clone() };
+        let handle = ServerHandle { name, spec, counters: Arc::new(Counters::default()), commands, snapshot: seen };
+        let (wakes, cancels) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let scope = Scope::new();
+        let stop = scope.stopping().clone();
+        let serve = serve(server_commands, instance.clone(), wakes.clone());
+        let answer = answer(instance_commands, instance, script, cancels.clone());
+        scope.spawn("scripted", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                ((), ()) = async { tokio::join!(serve, answer) } => {}
+            }
+        });
+        Self { handle, wakes, cancels, snapshot, scope }
+    }
+
+    /// Changes what it shows.
+    pub fn show(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut next = (**self.snapshot.borrow()).clone();
+        change(&mut next);
+        self.snapshot.send_replace(Arc::new(next));
+    }
+
+    /// Becomes ready with these capabilities.
+    pub fn ready(&self, capabilities: &'static str) {
+        let handshake = Handshake {
+            era: Era::Legacy,
+            version: "2025-11-25".into(),
+            capabilities: Raw::from_static(capabilities.as_bytes()),
+            server_info: Raw::from_static(b"{}"),
+            instructions: None,
+        };
+        self.show(|snapshot| {
+            snapshot.state = State::Ready;
+            snapshot.generation += 1;
+            snapshot.ready_since = Some(SystemTime::now());
+            snapshot.handshake = Some(Arc::new(handshake));
+        });
+    }
+
+    /// Shows a list; the items are a JSON array.
+    pub fn list(&self, kind: ListKind, items: &str) {
+        let result = Raw::from(format!("{{\"{}\":{items}}}", kind.items_key()));
+        let list = List::from_result(kind, &result).expect("a JSON array");
+        self.show(|snapshot| snapshot.lists = Arc::new(snapshot.lists.with(kind, Arc::new(list))));
+    }
+
+    /// As it stands in the registry.
+    pub fn registered(&self) -> Registered {
+        Registered { name: self.handle.name.clone(), port: 1, handle: Ok(self.handle.clone()), listen_failure: None }
+    }
+}
+
+async fn serve(mut commands: mpsc::Receiver<ServerCommand>, instance: InstanceHandle, wakes: Arc<AtomicUsize>) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            ServerCommand::Instance { reply, .. } => drop(reply.send(instance.clone())),
+            ServerCommand::Wake => drop(wakes.fetch_add(1, Ordering::SeqCst)),
+            _ => {}
+        }
+    }
+}
+
+async fn answer(
+    mut commands: mpsc::Receiver<Command>,
+    instance: InstanceHandle,
+    script: Script,
+    cancels: Arc<AtomicUsize>,
+) {
+    let mut hanging = Vec::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Call(_, NewCall { method, params, outlet, .. }) => match script(&method, params.as_ref()) {
+                Some(outcome) => outlet.deliver(&instance, Delivery::Finish(outcome)),
+                None => hanging.push(outlet),
+            },
+            Command::Cancel { .. } => drop(cancels.fetch_add(1, Ordering::SeqCst)),
+            _ => {}
+        }
+    }
+}
