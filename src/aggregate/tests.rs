@@ -294,6 +294,7 @@ async fn cursors_walk_through_more_than_a_page() {
     assert_eq!(value(&aggregate.list(ListKind::Tools, cursor.as_ref()).await)["code"], -32602);
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a script may also not answer")]
 fn reads_only_b(method: &Method, params: Option<&Raw>) -> Option<Outcome> {
     assert_eq!(*method, Method::ResourcesRead);
     let known = params.is_some_and(|params| memchr::memmem::find(params, b"known").is_some());
@@ -301,6 +302,7 @@ fn reads_only_b(method: &Method, params: Option<&Raw>) -> Option<Outcome> {
     Some(if known { Outcome::Result(Raw::from_static(b"{\"contents\":[1]}")) } else { Outcome::Error(error) })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a script may also not answer")]
 fn knows_nothing(_: &Method, _: Option<&Raw>) -> Option<Outcome> {
     Some(Outcome::Error(Raw::from_static(br#"{"code":0,"message":"Unknown resource"}"#)))
 }
