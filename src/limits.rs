@@ -176,3 +176,17 @@ pub const RESOURCES_FOUND_MAX: usize = 10_000;
 pub const TEMPLATE_URI_BYTES_MAX: usize = 8 << 10;
 /// Longest part of a failure that a client is told as the reason why a server is unavailable.
 pub const UNAVAILABLE_REASON_BYTES_MAX: usize = 300;
+/// When hub stops, what is in flight may finish this long.
+pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(2);
+/// When hub stops, connections have this long to take their last bytes.
+pub const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
+/// A listener whose port was taken is tried again this often.
+pub const BIND_RETRY: Duration = Duration::from_secs(5);
+/// Commands queued towards the supervisor.
+pub const SUPERVISOR_QUEUE_MAX: usize = 16;
+/// Threads for what blocks: fork, files, `/proc`.
+pub const BLOCKING_THREADS_MAX: usize = 8;
+/// An unused one of them ends after this long.
+pub const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Sessions and streams are looked through for what has expired this often.
+pub const SESSION_SWEEP: Duration = Duration::from_secs(5);

@@ -76,6 +76,21 @@ pub fn read(path: &Path) -> Result<String, Error> {
     text_of(file).map_err(unreadable)
 }
 
+/// Replaces the text of hub.toml as a whole: who reads it sees the old one or the new one. Links are followed, the
+/// permissions stay.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let file = std::fs::canonicalize(path)?;
+    let permissions = std::fs::metadata(&file)?.permissions();
+    let beside = file.with_extension(format!("toml.{}", std::process::id()));
+    let written = std::fs::write(&beside, text)
+        .and_then(|()| std::fs::set_permissions(&beside, permissions))
+        .and_then(|()| std::fs::rename(&beside, &file));
+    if written.is_err() {
+        std::fs::remove_file(&beside).ok();
+    }
+    written
+}
+
 /// Judges a text with the real environment and files. `path` must be absolute.
 pub fn load(text: &str, path: &Path, home: &Path) -> Loaded {
     let context = Context {

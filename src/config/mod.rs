@@ -16,6 +16,7 @@
 //! `hub check` fails on any of them.
 
 mod diff;
+pub mod edit;
 mod env_file;
 mod expand;
 pub mod file;

@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod desk;
+pub mod serve;
 
 pub use command::{Command, Report};
 pub use desk::{Desk, Facts};

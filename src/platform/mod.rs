@@ -3,11 +3,14 @@
 //! In: paths, descriptors, process ids. Out: safe values of them. Owns the guardian process and the lock of the control
 //! socket. May not: know what a server, a message or a session is. The only room with `unsafe` and `cfg(target_os)`.
 
+pub mod dirs;
 pub mod family;
 pub mod guardian;
 pub mod guarding;
 pub mod pipe;
 pub mod process;
+pub mod process_info;
 mod procfs;
 pub mod rlimits;
 pub mod signals;
+pub mod sockets;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -44,6 +45,7 @@ pub(super) enum ServerCommand {
         reply: oneshot::Sender<Result<Arc<Handshake>, ErrorObject>>,
     },
     Stop {
+        grace: Duration,
         reply: oneshot::Sender<()>,
     },
 }
@@ -124,9 +126,10 @@ impl ServerHandle {
         self.ask(|reply| ServerCommand::Instances { reply }).await.unwrap_or_default()
     }
 
-    /// Stops its children and ends the server's task. Afterwards every use of the handle is an error.
-    pub async fn stop(&self) {
-        self.ask(|reply| ServerCommand::Stop { reply }).await.ok();
+    /// Stops its children and ends the server's task; what is in flight may finish within `grace`. Afterwards every use
+    /// of the handle is an error.
+    pub async fn stop(&self, grace: Duration) {
+        self.ask(|reply| ServerCommand::Stop { grace, reply }).await.ok();
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ServerCommand) -> Result<T, ErrorObject> {

@@ -83,8 +83,8 @@ impl Task {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(ServerCommand::Stop { reply }) => {
-                        self.stop_all(DRAIN).await;
+                    Some(ServerCommand::Stop { grace, reply }) => {
+                        self.stop_all(grace).await;
                         reply.send(()).ok();
                         return;
                     }

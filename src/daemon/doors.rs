@@ -1,0 +1,99 @@
+//! The port of each server: which one, and whether it is open.
+//!
+//! In: what hub.toml says, what the store remembers. Out: bound listeners, or why not. Owns the numbers that are in use.
+//! May not: change a port that was ever given out (DESIGN 2.1); a taken one is reported and tried again.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::config::{Config, ServerEntry};
+use crate::http::{Context, Face, Listener};
+use crate::platform::sockets::{self, Error};
+use crate::server::Failure;
+use crate::store::Store;
+
+/// Numbers tried for a server that never had a port before it is reported as failed.
+const NEW_PORT_TRIES: usize = 100;
+
+/// A server's port and its listener.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) port: u16,
+    pub(super) listener: Option<Listener>,
+    pub(super) failure: Option<Arc<Failure>>,
+}
+
+/// Which server has which port.
+#[derive(Debug)]
+pub(super) struct Ports {
+    store: Store,
+    remembered: HashMap<String, u16>,
+}
+
+impl Ports {
+    pub(super) async fn load(store: Store) -> Self {
+        let remembered = store.ports().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read which ports servers had; they may get others");
+            HashMap::new()
+        });
+        Self { store, remembered }
+    }
+
+    /// Opens the door of a server: on the port of hub.toml, else on the one it had, else on the lowest free one.
+    pub(super) async fn open(&mut self, ctx: &Context, config: &Config, hub_port: u16, entry: &ServerEntry) -> Door {
+        let (host, name) = (config.hub.host, entry.name.as_ref());
+        let promised = entry.port.filter(|port| *port != 0).or_else(|| self.remembered.get(name).copied());
+        if let Some(port) = promised {
+            return door(ctx, host, port, entry);
+        }
+        let taken: HashSet<u16> = config
+            .servers
+            .iter()
+            .filter_map(|server| server.port)
+            .chain(self.remembered.values().copied())
+            .chain([hub_port, config.hub.port])
+            .collect();
+        let os_chooses = config.hub.first_port == 0 || entry.port == Some(0);
+        let numbers: Vec<u16> = if os_chooses {
+            vec![0]
+        } else {
+            (config.hub.first_port..).filter(|port| !taken.contains(port)).take(NEW_PORT_TRIES).collect()
+        };
+        let mut last = Door { port: 0, listener: None, failure: None };
+        for port in numbers {
+            last = door(ctx, host, port, entry);
+            if last.listener.is_some() {
+                self.remembered.insert(name.to_owned(), last.port);
+                if let Err(error) = self.store.set_port(name, last.port).await {
+                    tracing::error!(server = name, %error, "its port cannot be remembered");
+                }
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// Binds and serves one port.
+pub(super) fn door(ctx: &Context, host: IpAddr, port: u16, entry: &ServerEntry) -> Door {
+    let bound = sockets::bind_tcp(SocketAddr::new(host, port)).and_then(|socket| {
+        let address = SocketAddr::new(host, port);
+        let socket = socket.into_std().map_err(|error| Error::Listen { address, error })?;
+        Listener::start(ctx, Face::Server(entry.name.clone()), socket).map_err(|error| Error::Listen { address, error })
+    });
+    match bound {
+        Ok(listener) => Door { port: listener.address().port(), listener: Some(listener), failure: None },
+        Err(error) => {
+            tracing::error!(server = %entry.name, %error, "its own port is not served; it answers on the hub port");
+            let failure = Failure {
+                stage: "listen".to_owned(),
+                message: format!("{error}; hub tries again every few seconds"),
+                since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+                exit: String::new(),
+            };
+            Door { port, listener: None, failure: Some(Arc::new(failure)) }
+        }
+    }
+}

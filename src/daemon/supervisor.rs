@@ -1,0 +1,308 @@
+//! The task that owns the running configuration, the servers and the listeners.
+//!
+//! In: commands, signals, changes of hub.toml. Out: started, changed and stopped servers; a new registry each time. Owns
+//! all of them. May not: touch a server that a change does not concern, or let a bad file change anything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::{self, Config, HubChange, ServerEntry, ServerName, Step, file};
+use crate::control::{Command, Facts, command::Report};
+use crate::http::{Context, Listener, Settings};
+use crate::limits::{BIND_RETRY, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
+use crate::platform::dirs::Dirs;
+use crate::platform::signals::{Signals, Wish};
+use crate::server::registry::{NotRunning, Registered};
+use crate::server::{self, Counters, Failure, Registry, ServerHandle, World};
+use crate::session::Sessions;
+
+use super::doors::{self, Door, Ports};
+use super::telemetry::Telemetry;
+use super::{Error, home, report};
+
+/// What the supervisor works with.
+pub(super) struct Parts {
+    pub(super) dirs: Dirs,
+    pub(super) telemetry: Telemetry,
+    pub(super) world: Arc<World>,
+    pub(super) ctx: Context,
+    pub(super) registry: watch::Sender<Arc<Registry>>,
+    pub(super) settings: watch::Sender<Arc<Settings>>,
+    pub(super) facts: watch::Sender<Arc<Facts>>,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+/// One configured server.
+struct Slot {
+    entry: ServerEntry,
+    running: Result<ServerHandle, NotRunning>,
+    counters: Arc<Counters>,
+    door: Door,
+}
+
+/// See the module.
+pub(super) struct Supervisor {
+    parts: Parts,
+    config: Option<Config>,
+    hub_listener: Listener,
+    ports: Ports,
+    slots: HashMap<ServerName, Slot>,
+}
+
+impl Supervisor {
+    pub(super) async fn new(parts: Parts, hub_listener: Listener) -> Result<Self, Error> {
+        let ports = Ports::load(parts.world.store.clone()).await;
+        Ok(Self { parts, config: None, hub_listener, ports, slots: HashMap::new() })
+    }
+
+    /// The first start is the difference from nothing.
+    pub(super) async fn begin(&mut self, config: Config) {
+        self.apply(config).await;
+    }
+
+    /// Works until hub is to stop, then stops everything.
+    pub(super) async fn run(
+        mut self,
+        mut signals: Signals,
+        mut commands: mpsc::Receiver<Command>,
+        mut changes: mpsc::Receiver<()>,
+    ) {
+        loop {
+            let retry = Instant::now() + BIND_RETRY;
+            let shut = self.slots.values().any(|slot| slot.door.listener.is_none());
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::Stop => break,
+                    Wish::Reload => self.reload_and_log().await,
+                },
+                command = commands.recv() => match command {
+                    Some(Command::Stop { reply }) => {
+                        reply.send(Ok(vec!["stopping".to_owned()])).ok();
+                        break;
+                    }
+                    Some(command) => self.on_command(command).await,
+                    None => break,
+                },
+                changed = changes.recv() => if changed.is_some() { self.reload_and_log().await },
+                () = sleep_until(retry), if shut => self.open_shut_doors(),
+            }
+        }
+        tokio::select! {
+            () = self.stop() => {}
+            // Asked twice: the guardian ends the children.
+            _ = signals.next() => tracing::warn!("stopping at once"),
+        }
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Reload { reply } => {
+                let report = self.reload().await;
+                reply.send(report).ok();
+            }
+            Command::Restart { name, reply } => {
+                let report = match self.slot(&name).map(|slot| slot.running.clone()) {
+                    Err(unknown) => Err(unknown),
+                    Ok(Ok(handle)) => match handle.restart().await {
+                        Ok(()) => Ok(vec![format!("restarting {name}")]),
+                        Err(error) => Err(error.message),
+                    },
+                    Ok(Err(NotRunning::Disabled)) => Err(format!("{name} is disabled; `hub enable {name}` enables it")),
+                    Ok(Err(NotRunning::Unusable(failure))) => Err(failure.message.clone()),
+                };
+                reply.send(report).ok();
+            }
+            Command::SetEnabled { name, enabled, reply } => {
+                let report = self.set_enabled(&name, enabled).await;
+                reply.send(report).ok();
+            }
+            Command::Stop { reply } => drop(reply),
+        }
+    }
+
+    fn slot(&self, name: &str) -> Result<&Slot, String> {
+        self.slots.get(name).ok_or_else(|| {
+            let mut names: Vec<&str> = self.slots.keys().map(AsRef::as_ref).collect();
+            names.sort_unstable();
+            format!("there is no server '{name}'; there are: {}", names.join(", "))
+        })
+    }
+
+    async fn set_enabled(&mut self, name: &str, enabled: bool) -> Report {
+        self.slot(name)?;
+        let path = self.parts.dirs.config_file.clone();
+        let text = file::read(&path).map_err(|error| error.to_string())?;
+        let edited = config::edit::set_enabled(&text, name, enabled)?;
+        file::replace(&path, &edited).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        self.reload().await
+    }
+
+    // === Reload ===
+
+    async fn reload_and_log(&mut self) {
+        match self.reload().await {
+            Ok(lines) => lines.iter().for_each(|line| tracing::info!("hub.toml: {line}")),
+            Err(problems) => tracing::error!("hub.toml was not applied:\n{problems}"),
+        }
+    }
+
+    /// Reads hub.toml again and applies the difference. A file with something wrong changes nothing.
+    async fn reload(&mut self) -> Report {
+        let path = &self.parts.dirs.config_file;
+        let judged = file::read(path).map_err(|error| error.to_string()).and_then(|text| {
+            let loaded = file::load(&text, path, &home());
+            let refuse = loaded.refuses_reload();
+            let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+            match loaded.config {
+                Some(config) if !refuse => Ok((config, problems)),
+                _ => Err(problems.join("\n")),
+            }
+        });
+        let error = judged.as_ref().err().cloned();
+        self.parts.facts.send_modify(|facts| Arc::make_mut(facts).config_error = error);
+        let (config, mut lines) = judged?;
+        lines.extend(self.apply(config).await);
+        if lines.is_empty() {
+            lines.push("nothing changed".to_owned());
+        }
+        Ok(lines)
+    }
+
+    async fn apply(&mut self, config: Config) -> Vec<String> {
+        let plan = config::diff(self.config.as_ref(), &config);
+        let first = self.config.is_none();
+        let mut lines = Vec::new();
+        if let Some(change) = plan.hub_changed.as_ref().filter(|_| !first) {
+            self.apply_hub(change);
+            lines.extend(report::hub(change));
+        }
+        for step in plan.steps {
+            lines.extend(report::step(&step));
+            match step {
+                Step::Add(entry) => self.add(&config, entry).await,
+                Step::Remove(name) => self.remove(&name),
+                Step::Change(entry, changed) => self.change(&config, entry, changed.keys.contains(&"port")).await,
+                Step::Reorder(_) => {}
+            }
+        }
+        self.config = Some(config);
+        self.publish();
+        lines
+    }
+
+    fn apply_hub(&mut self, change: &HubChange) {
+        self.parts.settings.send_replace(Arc::new(Settings::from(&change.to)));
+        self.parts.sessions.set_options(super::session_options(&change.to));
+        if change.keys.contains(&"log") && !self.parts.telemetry.set(&change.to.log) {
+            tracing::warn!(log = change.to.log, "not a log filter; the old one stays");
+        }
+    }
+
+    async fn add(&mut self, config: &Config, entry: ServerEntry) {
+        let counters = Arc::new(Counters::default());
+        let hub_port = self.hub_listener.address().port();
+        let door = self.ports.open(&self.parts.ctx, config, hub_port, &entry).await;
+        let running = self.start(&entry, &counters).await;
+        self.slots.insert(entry.name.clone(), Slot { entry, running, counters, door });
+    }
+
+    async fn start(&self, entry: &ServerEntry, counters: &Arc<Counters>) -> Result<ServerHandle, NotRunning> {
+        match &entry.spec {
+            Ok(_) if !entry.enabled => Err(NotRunning::Disabled),
+            Ok(spec) => Ok(server::start(spec.clone(), self.parts.world.clone(), counters.clone()).await),
+            Err(_) if !entry.enabled => Err(NotRunning::Disabled),
+            Err(problems) => {
+                let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                let since = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+                let failure = Failure { stage: "config".to_owned(), message, since, exit: String::new() };
+                Err(NotRunning::Unusable(Arc::new(failure)))
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &ServerName) {
+        if let Some(slot) = self.slots.remove(name) {
+            if let Ok(handle) = slot.running {
+                drop(self.parts.world.scope.spawn("remove-server", async move { handle.stop(DRAIN).await }));
+            }
+            if let Some(listener) = slot.door.listener {
+                drop(self.parts.world.scope.spawn("remove-listener", async move { listener.stop(DRAIN).await }));
+            }
+        }
+    }
+
+    async fn change(&mut self, config: &Config, entry: ServerEntry, new_port: bool) {
+        let Some(mut slot) = self.slots.remove(&entry.name) else { return self.add(config, entry).await };
+        if new_port {
+            if let Some(listener) = slot.door.listener.take() {
+                drop(self.parts.world.scope.spawn("old-listener", async move { listener.stop(DRAIN).await }));
+            }
+            let hub_port = self.hub_listener.address().port();
+            slot.door = self.ports.open(&self.parts.ctx, config, hub_port, &entry).await;
+        }
+        slot.running = match (slot.running, &entry.spec) {
+            (Ok(handle), Ok(spec)) if entry.enabled => {
+                // An error means that it was removed meanwhile, which only this task does.
+                handle.reconfigure(spec.clone()).await.ok();
+                Ok(handle)
+            }
+            (Ok(handle), _) => {
+                drop(self.parts.world.scope.spawn("stop-server", async move { handle.stop(DRAIN).await }));
+                self.start(&entry, &slot.counters).await
+            }
+            (Err(_), _) => self.start(&entry, &slot.counters).await,
+        };
+        slot.entry = entry;
+        self.slots.insert(slot.entry.name.clone(), slot);
+    }
+
+    fn publish(&self) {
+        let order = self.config.iter().flat_map(|config| &config.servers);
+        let registered = order.filter_map(|entry| self.slots.get(&entry.name)).map(|slot| Registered {
+            name: slot.entry.name.clone(),
+            port: slot.door.port,
+            handle: slot.running.clone(),
+            listen_failure: slot.door.failure.clone(),
+        });
+        self.parts.registry.send_replace(Arc::new(Registry::new(registered.collect())));
+    }
+
+    fn open_shut_doors(&mut self) {
+        let Some(host) = self.config.as_ref().map(|config| config.hub.host) else { return };
+        for slot in self.slots.values_mut().filter(|slot| slot.door.listener.is_none() && slot.door.port != 0) {
+            let door = doors::door(&self.parts.ctx, host, slot.door.port, &slot.entry);
+            if door.listener.is_some() {
+                slot.door = door;
+            }
+        }
+        self.publish();
+    }
+
+    // === Shutdown ===
+
+    /// Accept nothing new, end streams, let calls finish, stop children, let connections take their last bytes.
+    async fn stop(self) {
+        sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+        tracing::info!("stopping");
+        let listeners: Vec<Listener> = self.slots.into_values().fold(vec![self.hub_listener], |mut all, slot| {
+            all.extend(slot.door.listener);
+            all.into_iter().collect()
+        });
+        listeners.iter().for_each(Listener::close);
+        self.parts.sessions.suspend();
+        let registry = self.parts.registry.borrow().clone();
+        let scope = crate::tasks::Scope::new();
+        for handle in registry.running().cloned() {
+            drop(scope.spawn("stop-server", async move { handle.stop(SHUTDOWN_DRAIN).await }));
+        }
+        // Children are bounded by their own stop sequence; this only guards against a bug in it.
+        scope.join(SHUTDOWN_DRAIN + DRAIN).await;
+        for listener in listeners {
+            drop(scope.spawn("stop-listener", listener.stop(SHUTDOWN_LINGER)));
+        }
+        scope.join(SHUTDOWN_LINGER * 2).await;
+    }
+}
