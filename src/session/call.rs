@@ -6,8 +6,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-
 use crate::aggregate::UriForm;
 use crate::config::ServerName;
 use crate::mcp::error::Reason;
@@ -15,9 +13,10 @@ use crate::mcp::message::{notification_bytes, request_bytes};
 use crate::mcp::meta::Level;
 use crate::mcp::splice::{Object, progress_token, with_progress_token};
 use crate::mcp::{ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId};
-use crate::server::{Ask, CallId, Delivery, InstanceHandle, Outlet};
+use crate::server::{Ask, AskId, CallId, Delivery, InstanceHandle, Outlet};
 
 use super::convert;
+use super::negotiate::tasks_usable;
 use super::ring::Weight;
 use super::state::{Binding, OpenAsk, Session};
 use super::stream::Stream;
@@ -59,9 +58,27 @@ impl Call {
         if let (Outcome::Result(_), Some(effect)) = (&outcome, self.effect.get()) {
             self.session.apply(effect);
         }
-        let outcome = convert::for_session(&self.session, self.version, &self.method, outcome);
+        let outcome = self.readable(outcome);
         self.stream.respond(Some(self.number), &self.id, &outcome);
         self.session.make_room();
+    }
+
+    /// The outcome in this session's revision; untouched unless a search says otherwise.
+    fn readable(&self, outcome: Outcome) -> Outcome {
+        if !convert::concerns(self.version, &self.method, &outcome) {
+            return outcome;
+        }
+        let handshake = self.binding.get().and_then(|binding| match binding.aggregate {
+            None => binding.instance.snapshot().handshake.clone(),
+            // There are no tasks on the aggregate endpoint.
+            Some(_) => None,
+        });
+        let reader = convert::Reader {
+            version: self.version,
+            opens_urls: self.session.hello().is_some_and(|hello| hello.capabilities.elicitation_url),
+            has_tasks: handshake.is_some_and(|handshake| tasks_usable(self.version, &handshake)),
+        };
+        convert::outcome(reader, &self.method, outcome)
     }
 
     fn notify(&self, method: &Method, params: Option<Raw>) {
@@ -104,24 +121,38 @@ pub(super) fn ask_client(
     ask: Ask,
     stream: &Arc<Stream>,
 ) {
-    let open = OpenAsk { binding: binding.clone(), ask: ask.id, stream: Arc::downgrade(stream) };
-    let shown = stream.takes_asks()
-        && session.open_ask(open).is_some_and(|number| {
-            let id = RequestId::from_number(number);
-            let params = ask.params.map(|params| ask_params(&params, &id));
-            let params = binding.outward(&ask.method, params, UriForm::Own);
-            let taken = stream.send(Weight::Kept, request_bytes(&id, &ask.method, params.as_ref()));
-            if !taken {
-                session.take_ask(number);
-            }
-            taken
-        });
-    if !shown {
-        let (from, id) = (from.clone(), ask.id);
-        let error = ErrorObject::internal(Reason::CallerGone, "the client cannot be asked on this connection");
-        session.shared.scope.spawn("refuse", async move { from.answer(id, error.into()).await });
+    let id = ask.id;
+    if let Err(error) = show(session, binding, ask, stream) {
+        refuse_ask(session, from, id, error);
     }
     session.make_room();
+}
+
+fn show(session: &Session, binding: &Arc<Binding>, ask: Ask, stream: &Arc<Stream>) -> Result<(), ErrorObject> {
+    let gone = || ErrorObject::internal(Reason::CallerGone, "the client cannot be asked on this connection");
+    if !stream.takes_asks() {
+        return Err(gone());
+    }
+    let version = session.hello().map_or(ProtocolVersion::LATEST_LEGACY, |hello| hello.version);
+    let params = ask.params.map(|params| convert::ask(version, &ask.method, params)).transpose()?;
+    let open =
+        OpenAsk { binding: binding.clone(), ask: ask.id, method: ask.method.clone(), stream: Arc::downgrade(stream) };
+    let number = session.open_ask(open).ok_or_else(gone)?;
+    let id = RequestId::from_number(number);
+    let params = params.map(|params| ask_params(&params, &id));
+    let params = binding.outward(&ask.method, params, UriForm::Own);
+    if !stream.send(Weight::Kept, request_bytes(&id, &ask.method, params.as_ref())) {
+        session.take_ask(number);
+        return Err(gone());
+    }
+    Ok(())
+}
+
+/// Answers an ask with an error. Not at once: deliveries come from the instance's own task, which must not wait for room
+/// in its own queue.
+pub(super) fn refuse_ask(session: &Session, from: &InstanceHandle, ask: AskId, error: ErrorObject) {
+    let from = from.clone();
+    session.shared.scope.spawn("refuse", async move { from.answer(ask, error.into()).await });
 }
 
 /// The params of an ask as the client sees them: its progress token is the ask's own number (unique in the session),
@@ -145,9 +176,4 @@ impl Binding {
             None => params,
         }
     }
-}
-
-/// The text of a JSON string.
-pub(super) fn json_string(text: &str) -> Raw {
-    Bytes::from(serde_json::to_vec(text).expect("a string serialises"))
 }

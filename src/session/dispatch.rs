@@ -18,6 +18,7 @@ use crate::server::registry::{NotRunning, Registered};
 use crate::server::{CallId, Handshake, NewCall, NewCaller, ServerHandle, next_id};
 
 use super::call::{Call, Effect};
+use super::convert;
 use super::negotiate::{self, Hello};
 use super::outlet::{Nobody, SessionOutlet};
 use super::state::{Binding, Session};
@@ -129,7 +130,10 @@ impl Session {
     pub async fn response(&self, response: Response) {
         let number = response.id.and_then(|id| id.as_number());
         if let Some(open) = number.and_then(|number| self.take_ask(number)) {
-            open.binding.instance.answer(open.ask, response.outcome).await;
+            let snapshot = open.binding.instance.snapshot();
+            let child = snapshot.handshake.as_ref().map(|handshake| handshake.version.as_str());
+            let outcome = convert::answer(child, &open.method, response.outcome);
+            open.binding.instance.answer(open.ask, outcome).await;
         }
     }
 
@@ -249,6 +253,8 @@ impl Session {
         params: Option<Raw>,
     ) -> Result<(), Outcome> {
         let binding = self.bind(server, aggregate).await?;
+        let params =
+            if call.version < ProtocolVersion::V2025_11_25 { params.map(|raw| without_task(&raw)) } else { params };
         if !matches!(effect, Effect::None) {
             call.effect.set(effect).ok();
         }
@@ -397,6 +403,12 @@ impl Call {
             binding.instance.cancel(self.number, reason).await;
         }
     }
+}
+
+/// Tasks begin with 2025-11-25: a `task` member of an older session asks for none (PROTOCOL 1.12).
+fn without_task(params: &Raw) -> Raw {
+    let object = memchr::memmem::find(params, b"\"task\"").and_then(|_| Object::scan(params));
+    object.map_or_else(|| params.clone(), |object| object.edit(&[("task", None)]))
 }
 
 fn level(name: Option<String>) -> Result<Level, ErrorObject> {

@@ -12,7 +12,7 @@ use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, Method, Raw};
 use crate::server::{Delivery, InstanceHandle, Outlet};
 
-use super::call::ask_client;
+use super::call::{ask_client, refuse_ask};
 use super::state::{Binding, Session};
 
 /// See the module's header.
@@ -41,9 +41,8 @@ impl Outlet for SessionOutlet {
             Delivery::Ask(ask) => match session.listening() {
                 Some(stream) => ask_client(&session, &binding, from, ask, &stream),
                 None => {
-                    let (from, id) = (from.clone(), ask.id);
                     let error = ErrorObject::internal(Reason::CallerGone, "the client does not listen");
-                    session.shared.scope.spawn("refuse", async move { from.answer(id, error.into()).await });
+                    refuse_ask(&session, from, ask.id, error);
                 }
             },
             Delivery::Withdraw(ask) => session.withdraw_ask(binding.number, ask),

@@ -58,6 +58,7 @@ pub struct Binding {
 pub(super) struct OpenAsk {
     pub(super) binding: Arc<Binding>,
     pub(super) ask: AskId,
+    pub(super) method: Method,
     /// The stream it went out on.
     pub(super) stream: Weak<Stream>,
 }
