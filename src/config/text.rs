@@ -14,6 +14,8 @@ use toml_edit::{Document, Item, Key, TableLike};
 
 /// Parses of one text at most; each one mends one place.
 const ROUNDS_MAX: usize = 64;
+/// Bytes that all of them may read together, so that a large text full of faults does not take a minute.
+const PARSED_BYTES_MAX: usize = 2 << 20;
 
 /// A TOML text, parsed as far as possible.
 pub(super) struct Text {
@@ -70,7 +72,8 @@ impl Text {
         let lines = Lines::new(original);
         let mut text = Self { document: None, faults: Vec::new(), partial: false, lines, renamed: BTreeSet::new() };
         let mut mended = original.to_owned();
-        for round in 0..ROUNDS_MAX {
+        let rounds = (PARSED_BYTES_MAX / original.len().max(1)).clamp(1, ROUNDS_MAX);
+        for round in 0..rounds {
             let error = match Document::parse(mended.clone()) {
                 Ok(document) => {
                     text.document = Some(document);
@@ -95,8 +98,10 @@ impl Text {
                 break;
             }
         }
-        // The text never became whole: later errors may only be echoes of the first one.
-        text.faults.truncate(1);
+        // The text never became whole: what was found after a blanked line may only be an echo of it.
+        if text.partial {
+            text.faults.truncate(1);
+        }
         text
     }
 
@@ -219,6 +224,15 @@ mod tests {
             assert!(text.document.is_none(), "{source}");
             assert_eq!(text.faults.len(), 1, "{source}");
         }
+    }
+
+    #[test]
+    fn a_large_text_full_of_faults_is_given_up_early() {
+        let text = Text::parse(&"a = x\n".repeat(PARSED_BYTES_MAX / 6));
+        assert!(text.document.is_none());
+        assert_eq!(text.faults.len(), 1);
+        // One of the names that are tried is `a` again, which costs a round.
+        assert_eq!(faults(&"a = 1\n".repeat(ROUNDS_MAX + 10)).len(), ROUNDS_MAX - 1);
     }
 
     #[test]
