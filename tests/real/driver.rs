@@ -6,11 +6,18 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::env::{TestEnv, top};
+use crate::hub::Hub;
+use crate::plan::Plan;
+
+/// For anything that waits for many Node and Python processes on a small machine.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running client process.
 pub struct Driver {
@@ -22,10 +29,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts the client and gives it its job. What it writes on stderr goes to `log`.
-    pub fn start(name: &str, mut command: Command, log: PathBuf, job: &Value) -> Self {
-        let stderr = File::create(&log).unwrap();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+    /// Starts a client (one of [`crate::plan::CLIENTS`]) in hub's home and gives it its job.
+    pub fn start(name: &str, env: &TestEnv, hub: &Hub, job: &Value) -> Self {
+        let (program, script) =
+            if name == "ts1" { (env.node(), "ts1.mjs") } else { (env.python_program(name, "python"), "py.py") };
+        let log = hub.path(&format!("{name}.log"));
+        let mut command = env.command(&program, &hub.path("."));
+        command.arg(top().join("tests/real").join(script));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let stdout = BufReader::new(process.stdout.take().unwrap());
         let (sender, lines) = sync_channel(1024);
@@ -78,6 +89,26 @@ impl Driver {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         panic!("client {}: {what}\nits stderr:\n{log}", self.name);
     }
+}
+
+/// Has every client perform one round at the same time, and judges all results.
+pub fn perform_round(clients: &mut [Driver], round: usize, plan: &mut Plan, hub: &Hub) {
+    for client in clients.iter_mut() {
+        client.send(&json!({ "round": round }));
+    }
+    let mut wrong = Vec::new();
+    for client in clients {
+        loop {
+            let line = client.next(PATIENCE);
+            if let Some(result) = line.get("result") {
+                wrong.extend(plan.judge(result).err().map(|what| format!("{}: {what}", result["session"])));
+            } else {
+                assert_eq!(line, json!({ "finished": round }), "{}", client.name);
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "round {round}: {}\nhub's log:\n{}", wrong.join("\n"), hub.log());
 }
 
 impl Drop for Driver {

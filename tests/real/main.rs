@@ -22,3 +22,4 @@ mod hub;
 mod plan;
 mod processes;
 mod published;
+mod ways_in;

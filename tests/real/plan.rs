@@ -88,6 +88,30 @@ impl Plan {
         json!({ "client": client, "sessions": sessions })
     }
 
+    /// A session at the server `everything` by any way in, whose tools have `prefix` there. All of `sessions` sessions
+    /// call in each of as many rounds, and in its own one this session's calls make the server ask.
+    pub fn way(&mut self, (name, url, prefix): (&str, &str, &str), number: usize, sessions: usize) -> Value {
+        let rounds: Vec<Vec<Value>> = (0..sessions)
+            .map(|round| {
+                let tag = tag(name, round);
+                let tools =
+                    Expected::Within(vec![format!("{prefix}echo"), format!("{prefix}trigger-sampling-request")]);
+                let mut steps = vec![
+                    self.step(json!({ "op": "tools" }), tools),
+                    self.step(json!({ "op": "ping" }), Expected::Text("pong".to_owned())),
+                    self.prompt(prefix, &tag),
+                    self.echo(prefix, &tag),
+                    self.progress(prefix),
+                ];
+                if round == number {
+                    steps.extend(self.asks(prefix, name, &tag));
+                }
+                steps
+            })
+            .collect();
+        json!({ "name": name, "url": url, "rounds": rounds })
+    }
+
     /// Judges one result. `Err` says what is wrong with it.
     pub fn judge(&mut self, result: &Value) -> Result<(), String> {
         let Some(expected) = result["step"].as_str().and_then(|step| self.expected.remove(step)) else {
@@ -100,10 +124,12 @@ impl Plan {
             Expected::Within(parts) => parts.iter().all(|part| text.contains(part)),
             Expected::Structured(pointer, value) => result["structured"].pointer(pointer) == Some(value),
             Expected::Progress(whole, steps) => {
-                let told = result["progress"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let told: Vec<Option<f64>> = told.iter().map(|entry| entry[0].as_f64()).collect();
-                let counted = (1..=*steps).map(|step| Some(f64::from(u32::try_from(step).unwrap())));
-                text == whole && told == counted.collect::<Vec<_>>()
+                // This server sends the last one right before its result. The TypeScript SDK handles notifications one
+                // turn of its loop later than results, and so loses it when both arrive together, with hub or without.
+                let may_lose_last = result["session"].as_str().is_some_and(|session| session.starts_with("ts1"));
+                let told = steps_told(result);
+                let all: Vec<u64> = (1..=*steps).collect();
+                text == whole && (told == all || may_lose_last && told == all[..all.len() - 1])
             }
         };
         if well && right { Ok(()) } else { Err(format!("expected {}, got {}", brief(&expected), brief(result))) }
@@ -145,41 +171,53 @@ impl Plan {
     fn everything(&mut self, session: &str, tag: &str, round: usize) -> Vec<Value> {
         let number = self.steps;
         let message = if round == 2 { tag.repeat(LONG / tag.len()) } else { tag.to_owned() };
+        let sum = Expected::Text(format!("The sum of {number} and 1000000 is {}.", number + 1_000_000));
+        let resource = json!({ "op": "resource", "uri": format!("demo://resource/dynamic/text/{}", number + 1) });
+        let body = Expected::Within(vec![format!("Resource {}: This is a plaintext resource", number + 1)]);
+        let tools = Expected::Within(vec!["echo".to_owned(), "trigger-sampling-request".to_owned()]);
         let mut steps = vec![
-            self.step(
-                json!({ "op": "tools" }),
-                Expected::Within(vec!["echo".into(), "trigger-sampling-request".into()]),
-            ),
-            self.tool("echo", &json!({ "message": message }), Expected::Text(format!("Echo: {message}"))),
-            self.tool(
-                "get-sum",
-                &json!({ "a": number, "b": 1_000_000 }),
-                Expected::Text(format!("The sum of {number} and 1000000 is {}.", number + 1_000_000)),
-            ),
-            self.step(
-                json!({ "op": "resource", "uri": format!("demo://resource/dynamic/text/{}", number + 1) }),
-                Expected::Within(vec![format!("Resource {}: This is a plaintext resource", number + 1)]),
-            ),
-            self.step(
-                json!({ "op": "prompt", "name": "args-prompt", "arguments": { "city": tag } }),
-                Expected::Text(format!("What's weather in {tag}?")),
-            ),
+            self.step(json!({ "op": "tools" }), tools),
+            self.echo("", &message),
+            self.tool("get-sum", &json!({ "a": number, "b": 1_000_000 }), sum),
+            self.step(resource, body),
+            self.prompt("", tag),
         ];
         if round != 2 {
-            let arguments = json!({ "duration": 0.2, "steps": 4 });
-            let done = "Long running operation completed. Duration: 0.2 seconds, Steps: 4.".to_owned();
-            steps.push(self.tool("trigger-long-running-operation", &arguments, Expected::Progress(done, 4)));
+            steps.push(self.progress(""));
         }
         // A child that has not asked before is not known to ask: were two sessions' calls to ask at once then, hub could
         // not tell whose is whose and would refuse both. So the first time only one does, among the others' calls.
         if round > 0 || session == session_name(CLIENTS[0], "everything", 0) {
-            let asked = format!("{session} was asked: Resource trigger-sampling-request context: {tag}");
-            let within = vec![asked, format!("model-of-{session}")];
-            steps.push(self.tool("trigger-sampling-request", &json!({ "prompt": tag }), Expected::Within(within)));
-            let within = vec![format!("- Name: {session}\n"), r#""action": "accept""#.to_owned()];
-            steps.push(self.tool("trigger-elicitation-request", &json!({}), Expected::Within(within)));
+            steps.extend(self.asks("", session, tag));
         }
         steps
+    }
+
+    fn echo(&mut self, prefix: &str, message: &str) -> Value {
+        let back = Expected::Text(format!("Echo: {message}"));
+        self.tool(&format!("{prefix}echo"), &json!({ "message": message }), back)
+    }
+
+    fn prompt(&mut self, prefix: &str, tag: &str) -> Value {
+        let prompt = json!({ "op": "prompt", "name": format!("{prefix}args-prompt"), "arguments": { "city": tag } });
+        self.step(prompt, Expected::Text(format!("What's weather in {tag}?")))
+    }
+
+    fn progress(&mut self, prefix: &str) -> Value {
+        let name = format!("{prefix}trigger-long-running-operation");
+        let done = "Long running operation completed. Duration: 0.2 seconds, Steps: 4.".to_owned();
+        self.tool(&name, &json!({ "duration": 0.2, "steps": 4 }), Expected::Progress(done, 4))
+    }
+
+    /// Two calls during which the server asks the session, and whose results carry the session's own answers.
+    fn asks(&mut self, prefix: &str, session: &str, tag: &str) -> [Value; 2] {
+        let answer = format!("{session} was asked: Resource trigger-sampling-request context: {tag}");
+        let sampled = Expected::Within(vec![answer, format!("model-of-{session}")]);
+        let elicited = Expected::Within(vec![format!("- Name: {session}\n"), r#""action": "accept""#.to_owned()]);
+        [
+            self.tool(&format!("{prefix}trigger-sampling-request"), &json!({ "prompt": tag }), sampled),
+            self.tool(&format!("{prefix}trigger-elicitation-request"), &json!({}), elicited),
+        ]
     }
 
     /// Writes a file in each round and reads that of the round before.
@@ -240,6 +278,13 @@ impl Plan {
             self.tool("git_log", &log, Expected::Within(vec!["Every tag has a file".to_owned()])),
         ]
     }
+}
+
+/// The progress of each notification that came.
+fn steps_told(result: &Value) -> Vec<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small counts, whole in what was sent")]
+    let step = |entry: &Value| entry[0].as_f64().filter(|step| step.fract() == 0.0).map(|step| step as u64);
+    result["progress"].as_array().into_iter().flatten().map(|entry| step(entry).unwrap_or_default()).collect()
 }
 
 fn brief(value: &impl std::fmt::Debug) -> String {

@@ -13,14 +13,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, PATIENCE, perform_round};
 use crate::env::TestEnv;
 use crate::hub::{Hub, endpoint, server, servers};
 use crate::plan::{CLIENTS, Plan, ROUNDS, SERVERS, SESSIONS, committed, observation, session_name, tags};
 use crate::processes::{MARK, Process, eventually, family};
 
-/// For anything that waits for many Node and Python processes on a small machine.
-const PATIENCE: Duration = Duration::from_mins(2);
 /// How far resident memory may have moved between hub's look and ours.
 const RSS_TOLERANCE: f64 = 0.15;
 
@@ -37,7 +35,7 @@ fn five_published_servers_are_shared_by_three_published_clients() {
     let mut plan = Plan::new(&world.folder, &world.repository);
     let mut clients: Vec<Driver> = CLIENTS
         .iter()
-        .map(|client| start_client(client, &env, &hub, &plan.job(client, |name| endpoint(&status, name))))
+        .map(|client| Driver::start(client, &env, &hub, &plan.job(client, |name| endpoint(&status, name))))
         .collect();
     let versions: Vec<Value> = clients.iter().map(|client| client.expect("opened", PATIENCE)).collect();
     let with_session = versions.iter().flat_map(|opened| opened.as_object().unwrap().iter());
@@ -45,15 +43,8 @@ fn five_published_servers_are_shared_by_three_published_clients() {
     let sessions = count_by_server(with_session.filter(|(_, version)| version.as_str() <= Some("2025-11-25")));
     status_agrees_with_proc(&hub, &world, &roots, &sessions);
 
-    let mut wrong = Vec::new();
     for round in 0..ROUNDS {
-        for client in &mut clients {
-            client.send(&json!({ "round": round }));
-        }
-        for client in &clients {
-            finish_round(client, round, &mut plan, &mut wrong);
-        }
-        assert!(wrong.is_empty(), "round {round}: {}\nhub's log:\n{}", wrong.join("\n"), hub.log());
+        perform_round(&mut clients, round, &mut plan, &hub);
     }
     assert_eq!(plan.missing(), Vec::<&str>::new(), "every step of every session had its result");
     status_agrees_with_proc(&hub, &world, &roots, &sessions);
@@ -153,28 +144,6 @@ fn commit_every_tag(env: &TestEnv, home: &Path, repository: &Path) {
     git(&["init", "--quiet"]);
     git(&["add", "."]);
     git(&["commit", "--quiet", "--message", "Every tag has a file"]);
-}
-
-fn start_client(name: &str, env: &TestEnv, hub: &Hub, job: &Value) -> Driver {
-    let script = |file: &str| crate::env::top().join("tests/real").join(file);
-    let (program, file) =
-        if name == "ts1" { (env.node(), "ts1.mjs") } else { (env.python_program(name, "python"), "py.py") };
-    let mut command = env.command(&program, &hub.path("."));
-    command.arg(script(file));
-    Driver::start(name, command, hub.path(&format!("{name}.log")), job)
-}
-
-/// Judges the results of one client's round, until it says that the round is over.
-fn finish_round(client: &Driver, round: usize, plan: &mut Plan, wrong: &mut Vec<String>) {
-    loop {
-        let line = client.next(PATIENCE);
-        if let Some(result) = line.get("result") {
-            wrong.extend(plan.judge(result).err().map(|what| format!("{}: {what}", result["session"])));
-        } else {
-            assert_eq!(line, json!({ "finished": round }), "{}", client.name);
-            return;
-        }
-    }
 }
 
 /// No session was shown a question that another session's call caused.

@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 import mcp
 from mcp import types
+from mcp.client.sse import sse_client
 
 MODERN = int(version("mcp").split(".")[0]) >= 2
 STEP_TIMEOUT = 90  # seconds
@@ -54,11 +55,18 @@ class Session:
     async def connected(self):
         callbacks = {"sampling_callback": self.on_sampling, "elicitation_callback": self.on_elicitation}
         info = types.Implementation(name=f"hub-test-{self.name}", version="1.0.0")
+        is_sse = self.url.endswith("/sse")  # the transport of 2024-11-05
         if MODERN:
             # No client cache: every step must reach hub.
-            async with mcp.Client(self.url, client_info=info, cache=None, **callbacks) as self.client:
+            server = sse_client(self.url) if is_sse else self.url
+            async with mcp.Client(server, client_info=info, cache=None, **callbacks) as self.client:
                 self.version = self.client.protocol_version
                 yield
+        elif is_sse:
+            async with sse_client(self.url) as (read, write):
+                async with mcp.ClientSession(read, write, client_info=info, **callbacks) as self.client:
+                    self.version = (await self.client.initialize()).protocolVersion
+                    yield
         else:
             from mcp.client.streamable_http import streamable_http_client
 

@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import { load, types } from "../conformance/sdk.mjs";
 
 const { Client } = load("@modelcontextprotocol/sdk/client/index.js");
+const { SSEClientTransport } = load("@modelcontextprotocol/sdk/client/sse.js");
 const { StreamableHTTPClientTransport } = load("@modelcontextprotocol/sdk/client/streamableHttp.js");
 
 const STEP_TIMEOUT = 90_000; // ms
@@ -34,7 +35,9 @@ async function open({ name, url, rounds }) {
     asked.push(params.message);
     return { action: "accept", content: { name } };
   });
-  const transport = new StreamableHTTPClientTransport(new URL(url));
+  // A URL that ends in /sse means the transport of 2024-11-05.
+  const Transport = url.endsWith("/sse") ? SSEClientTransport : StreamableHTTPClientTransport;
+  const transport = new Transport(new URL(url));
   await client.connect(transport, { timeout: STEP_TIMEOUT });
   return { name, rounds, client, transport, asked };
 }
@@ -77,7 +80,7 @@ async function run(session, step) {
 }
 
 async function close({ client, transport }) {
-  await transport.terminateSession();
+  await transport.terminateSession?.();
   await client.close();
 }
 
@@ -90,7 +93,7 @@ const next = async () => {
 
 const job = await next();
 const sessions = await Promise.all(job.sessions.map(open));
-const versions = sessions.map(({ name, transport }) => [name, transport.protocolVersion]);
+const versions = sessions.map(({ name, transport }) => [name, transport.protocolVersion ?? "over SSE"]);
 say({ opened: Object.fromEntries(versions) });
 for (;;) {
   const command = await next();

@@ -1,0 +1,61 @@
+//! Every way in with a published client: the old transport, one server by path, all servers together.
+//!
+//! In: the pinned packages. Out: lists, calls, progress and questions right by each way, with one child behind all. State:
+//! a private home. May not: repeat what `published` shows for a server's own port.
+
+use serde_json::json;
+
+use crate::driver::{Driver, PATIENCE, perform_round};
+use crate::env::TestEnv;
+use crate::hub::{Hub, endpoint};
+use crate::plan::Plan;
+use crate::processes::{MARK, family};
+
+#[test]
+fn every_way_in_works_with_published_clients() {
+    let Some(env) = TestEnv::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mark = format!("{}-ways-in", std::process::id());
+    let text = |path: std::path::PathBuf| json!(path.to_str().expect("UTF-8")).to_string();
+    let entry = |name: &str, program: String| format!("[servers.{name}]\ncommand = {program}\n");
+    let servers = format!(
+        "{}env = {{ {MARK} = \"{mark}\" }}\n{}",
+        entry("everything", text(env.npm_program("mcp-server-everything"))),
+        entry("time", text(env.python_program("mcp2", "mcp-server-time"))),
+    );
+    let hub = Hub::start(&env, home, &servers);
+    let status = hub.all_ready(PATIENCE);
+    let own = endpoint(&status, "everything");
+    let all = status["hub"]["url"].as_str().expect("a URL").trim_end_matches('/').to_owned();
+
+    let old = format!("{}/sse", own.trim_end_matches("/mcp"));
+    let by_path = format!("{all}/servers/everything/mcp");
+    let ways = [("old", &old, ""), ("path", &by_path, ""), ("all", &format!("{all}/mcp"), "everything__")];
+    let clients = ["ts1", "mcp1", "mcp2"];
+    let mut plan = Plan::new(&hub.path("."), &hub.path("."));
+    let mut drivers = Vec::new();
+    for (at, client) in clients.into_iter().enumerate() {
+        let session = |(number, (way, url, prefix)): (usize, (&str, &String, &str))| {
+            let number = at * ways.len() + number;
+            plan.way((&format!("{client}-{way}"), url, prefix), number, ways.len() * clients.len())
+        };
+        let sessions: Vec<_> = ways.into_iter().enumerate().map(session).collect();
+        drivers.push(Driver::start(client, &env, &hub, &json!({ "client": client, "sessions": sessions })));
+    }
+    for driver in &drivers {
+        driver.expect("opened", PATIENCE);
+    }
+    for round in 0..ways.len() * clients.len() {
+        perform_round(&mut drivers, round, &mut plan, &hub);
+    }
+    assert_eq!(plan.missing(), Vec::<&str>::new(), "every step of every session had its result");
+    let trees = family(&mark);
+    assert_eq!(trees.roots().len(), 1, "{trees:?}");
+    for mut driver in drivers {
+        driver.send(&json!({ "close": true }));
+        driver.expect("closed", PATIENCE);
+        driver.finish(PATIENCE);
+    }
+    hub.stop();
+    assert_eq!(family(&mark).members, [], "outlived hub");
+}
