@@ -12,16 +12,27 @@
     reason = "tests block, sleep while they poll, and say on stderr why they failed"
 )]
 
+mod aggregate;
 mod asks;
+mod bad_input;
 mod cancel;
+mod cli;
+mod cold_start;
+mod crash;
 mod handshake;
 mod http_rules;
 mod ids;
+mod leftovers;
 mod logging;
 mod noise;
 mod progress;
+mod reload;
+mod restart;
+mod sharing;
 mod slow;
+mod soak;
 mod sse_2024;
+mod status;
 mod streams;
 mod subscriptions;
 mod support;

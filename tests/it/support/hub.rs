@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Every process of a test has it in its environment: hub hands its own variables on.
+const MARK: &str = "HUB_IT_MARK";
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A hub under test.
@@ -125,7 +127,9 @@ impl Hub {
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", path("home")).env("HUB_STATE_DIR", path("state")).env("XDG_RUNTIME_DIR", path("run"));
-        command.env("HUB_CONFIG", self.config_path()).env("HUB_RUN", &self.marker).env("RUST_BACKTRACE", "1");
+        command.env("HUB_CONFIG", self.config_path()).env(MARK, &self.marker).env("RUST_BACKTRACE", "1");
+        // The mark by which `scripts/test` looks for what a whole run left behind.
+        command.envs(std::env::var_os("HUB_TEST_RUN").map(|run| ("HUB_TEST_RUN", run)));
         command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path());
         command
@@ -296,7 +300,7 @@ impl Hub {
 
     /// Everything alive that came from this hub, itself included.
     pub fn processes(&self) -> Vec<Proc> {
-        procs::marked(&format!("HUB_RUN={}", self.marker))
+        procs::marked(&format!("{MARK}={}", self.marker))
     }
 
     /// Waits until nothing of this hub is left, at most `limit`.

@@ -1,0 +1,226 @@
+//! Clients that mean harm or are broken: a clear refusal, the others unaffected, memory bounded (issue 2, "Bad input").
+//!
+//! In: bytes no client should send. Out: statuses and closed sockets. Owns nothing. May not: judge by time where a status
+//! or a close will do.
+
+use crate::support::{Connection, Hub, Session, Setup, Target, eventually, json, procs};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+fn memory_stays_below(hub: &Hub, megabytes: u64) {
+    if let Some(rss) = procs::rss_bytes(hub.pid()) {
+        assert!(rss < megabytes << 20, "{} MiB", rss >> 20);
+    }
+}
+
+/// The default limit: 64 MiB, and not a byte more.
+#[test]
+fn oversized_bodies() {
+    let hub = Hub::start(Setup::one());
+    let session = hub.session("a");
+    let frame = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"v":""}}}"#;
+    let exact = |size: usize| frame.replace("\"\"", &format!("\"{}\"", "x".repeat(size - frame.len())));
+    let largest = session.post(exact(64 << 20).as_bytes());
+    assert_eq!(largest.status(), 200, "{:.200}", largest.text());
+    assert!(largest.body.len() > 63 << 20);
+
+    // Announced: refused before it is sent. Not announced: refused once it is too long.
+    let mut announced = Connection::open(session.target.addr);
+    let length = ((64_u64 << 20) + 1).to_string();
+    let mut headers = session.headers();
+    headers.push(("Content-Length", &length));
+    announced.write_request("POST", &session.target.path, &headers, b"{");
+    assert_eq!(announced.head().expect("a refusal").status, 413);
+    headers.pop();
+    headers.push(("Transfer-Encoding", "chunked"));
+    let mut endless = Connection::open(session.target.addr);
+    endless.write_request("POST", &session.target.path, &headers, b"");
+    let chunk = format!("100000\r\n{}\r\n", "y".repeat(1 << 20));
+    let sent = (0..80).take_while(|_| endless.write_raw(chunk.as_bytes()).is_ok()).count();
+    assert!(sent < 80 || endless.head().is_some_and(|head| head.status == 413), "80 MiB were taken");
+    session.echo("others are served");
+    drop((announced, endless));
+    eventually("the memory is given back", || {
+        procs::rss_bytes(hub.pid()).is_none_or(|rss| rss < 400 << 20).then_some(())
+    });
+}
+
+/// Requests that stop in the middle: nobody waits for them for ever, nobody else notices.
+#[test]
+fn half_requests() {
+    let hub = Hub::start(Setup::one());
+    let session = hub.session("a");
+    let target = hub.at("a");
+    let halves: Vec<Connection> = [
+        &b"POST /mcp HT"[..],
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"json",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"j",
+        b"",
+    ]
+    .into_iter()
+    .map(|half| {
+        let mut connection = Connection::open(target.addr);
+        connection.write_raw(half).expect("written");
+        connection
+    })
+    .collect();
+    session.echo("meanwhile");
+    halves[2].close();
+    session.echo("and after");
+    let before = hub.journal("a").lines().len();
+    drop(halves);
+    session.echo("and in the end");
+    assert_eq!(hub.journal("a").lines().len(), before + 1);
+}
+
+/// A head that comes a byte at a time is cut off (limits.rs: 10 s for a head).
+#[test]
+fn slow_loris() {
+    let hub = Hub::start(Setup::one());
+    let session = hub.session("a");
+    let start = Instant::now();
+    let mut slow = Connection::open(hub.at("a").addr);
+    slow.write_raw(b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").expect("written");
+    let mut echoes = 0;
+    let closed = loop {
+        if slow.write_raw(b"a").is_err() || slow.is_closed_within(Duration::from_millis(200)) {
+            break start.elapsed();
+        }
+        session.echo("meanwhile");
+        echoes += 1;
+        assert!(start.elapsed() < Duration::from_secs(25), "still open");
+    };
+    assert!(closed > Duration::from_secs(5) && echoes > 10, "{closed:?}");
+}
+
+/// Bytes that are not HTTP, and HTTP that is not right.
+#[test]
+fn broken_http() {
+    let hub = Hub::start(Setup::one());
+    let session = hub.session("a");
+    let addr = hub.at("a").addr;
+    let long_header = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "h".repeat(1 << 20));
+    let many_headers = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(5000));
+    let long_path = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "p".repeat(1 << 20));
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03TLS, is anybody there"[..],
+        b"\0\0\0\0\0\0\0\0\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{}",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"GET /mcp HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        long_header.as_bytes(),
+        many_headers.as_bytes(),
+        long_path.as_bytes(),
+    ] {
+        let mut connection = Connection::open(addr);
+        // The peer may refuse while it is still being sent.
+        let written = connection.write_raw(bytes);
+        connection.read_timeout(Duration::from_secs(15));
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        if written.is_ok()
+            && let Some(head) = connection.head()
+        {
+            assert!((400..500).contains(&head.status), "{shown}: {head:?}");
+        }
+        session.echo("others are served");
+    }
+    memory_stays_below(&hub, 200);
+}
+
+/// Depth is a cheap way to exhaust a stack; hub's scanner has none, and the child is spared what is not JSON.
+#[test]
+fn deep_nesting() {
+    let hub = Hub::start(Setup::one());
+    let session = hub.session("a");
+    let depth = 1_000_000;
+    let open = "[".repeat(depth);
+    let unclosed =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{open}"#);
+    assert_eq!(session.post(unclosed.as_bytes()).status(), 400);
+    let before = hub.journal("a").lines().len();
+    session.echo("hub lives");
+    assert_eq!(hub.journal("a").lines().len(), before + 1);
+    memory_stays_below(&hub, 200);
+}
+
+/// Five thousand connections at once; requests among them are served.
+#[test]
+fn many_connections() {
+    let hub = Hub::start(Setup::one());
+    let session = hub.session("a");
+    let addr = hub.at("a").addr;
+    let wanted = 5000;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(20_000), most).expect("the soft limit may rise");
+    let mut open = Vec::with_capacity(wanted);
+    for _ in 0..wanted {
+        match TcpStream::connect_timeout(&addr, Duration::from_secs(10)) {
+            Ok(stream) => open.push(stream),
+            Err(problem) => panic!("connection {}: {problem}", open.len()),
+        }
+    }
+    session.echo("among many");
+    let other = Session::open(&hub.at("a"));
+    other.echo("a new session too");
+    for stream in open.iter_mut().step_by(100) {
+        // hub may have closed idle ones by now.
+        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    memory_stays_below(&hub, 300);
+    drop(open);
+    eventually("hub lets go of its sockets", || {
+        let text = hub.hub_path("/metrics").get().text();
+        let line = text.lines().find(|line| line.starts_with("hub_open_connections "))?.to_owned();
+        line.rsplit(' ').next()?.parse::<f64>().ok().filter(|count| *count < 50.0).map(drop)
+    });
+}
+
+/// One session with more calls in flight than it may have, one server with more than it can hold: refusals, no growth.
+#[test]
+fn too_many_calls() {
+    let hub = Hub::start(Setup::one());
+    let (greedy, modest) = (hub.session("a"), hub.session("a"));
+    let mut calls = Vec::new();
+    let mut refused = 0;
+    // limits.rs: 1024 per session. A pipelined raw request each, without a reader thread.
+    for n in 0..1100 {
+        let body = json!({"jsonrpc": "2.0", "id": n, "method": "tools/call",
+            "params": {"name": "sleep", "arguments": {"ms": 600_000}}});
+        let mut connection = Connection::open(greedy.target.addr);
+        connection.write_request("POST", &greedy.target.path, &greedy.headers(), body.to_string().as_bytes());
+        calls.push(connection);
+    }
+    for call in calls.iter_mut().rev().take(40) {
+        call.read_timeout(Duration::from_secs(10));
+        if call.reply().is_some_and(|reply| reply.text().contains("error")) {
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 40, "calls over the limit are refused at once");
+    modest.echo("others have their own");
+    assert_eq!(greedy.delete().status(), 204);
+    eventually("nothing is left in flight", || (hub.server("a")["in_flight"] == 0).then_some(()));
+}
+
+/// The old transport and the hub port refuse as well.
+#[test]
+fn refusals_everywhere() {
+    let hub = Hub::start(Setup::one());
+    let targets: [Target; 3] = [hub.at("a"), hub.all(), hub.hub_path("/servers/a/mcp")];
+    for target in &targets {
+        let session = Session::open(target);
+        for (body, status) in [(&b"{"[..], 400), (b"[]", 400), (b"\xff", 400), (b"", 400), (b"[[]]", 400)] {
+            let reply = session.post(body);
+            assert_eq!(reply.status(), status, "{} {:?}: {}", target.path, String::from_utf8_lossy(body), reply.text());
+            assert!(reply.head.is_json());
+        }
+        session.request("ping", &json!({})).result();
+    }
+}
