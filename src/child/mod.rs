@@ -336,3 +336,6 @@ impl Drop for Child {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,8 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_the_last_lines_and_an_unfinished_one() {
-        let input: String = (0..500).map(|number| format!("line {number}\r\n")).collect();
+        let input: Vec<String> = (0..500).map(|number| format!("line {number}\r\n")).collect();
+        let input = input.concat();
         let tail = fed(format!("{input}no newline").as_bytes(), &[]).tail();
         assert_eq!(tail.len(), limits::STDERR_TAIL_LINES_MAX);
         assert_eq!(tail.last().map(String::as_str), Some("no newline"));

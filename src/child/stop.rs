@@ -121,7 +121,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn does_nothing_before_it_begins() {
         let mut stop = Stop::new();
-        let waited = tokio::time::timeout(Duration::from_secs(3600), next(&mut stop)).await;
+        let waited = tokio::time::timeout(Duration::from_hours(1), next(&mut stop)).await;
         assert!(waited.is_err());
     }
 }

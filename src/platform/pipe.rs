@@ -18,6 +18,8 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 const READ_BYTES_MIN: usize = 16 << 10;
 /// What one read asks for at most, once lines are long.
 const READ_BYTES_MAX: usize = 1 << 20;
+/// An idle reader keeps a buffer of at most this size.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 /// What a pipe is made to hold once a message did not fit. Not from the start: a user's pipes share a budget
 /// (`/proc/sys/fs/pipe-user-pages-soft`), and over it all new pipes of that user shrink to a page.
 const PIPE_BYTES: usize = 1 << 20;
@@ -68,7 +70,9 @@ impl PipeWriter {
                 Err(error) => return self.fail(error),
             }
         }
-        pieces.into_iter().for_each(|piece| self.enqueue(piece));
+        for piece in pieces {
+            self.enqueue(piece);
+        }
         if idle { self.try_flush() } else { Ok(()) }
     }
 
@@ -114,13 +118,17 @@ impl PipeWriter {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let count = fill_slices(&self.queue, &mut slices);
             match sender.try_write_vectored(&slices[..count]) {
-                Ok(written) => self.advance(written),
+                Ok(written) => {
+                    let full = slices[..count].iter().map(|slice| slice.len()).sum::<usize>() > written;
+                    self.advance(written);
+                    if full {
+                        self.widen();
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return self.fail(error),
             }
-        }
-        if !self.queue.is_empty() {
-            self.widen();
         }
         Ok(())
     }
@@ -172,9 +180,16 @@ impl PipeReader {
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         let offered = self.ask;
         buffer.reserve(offered);
-        let mut room = buffer.limit(offered);
+        let mut room = (&mut *buffer).limit(offered);
         // The future holds no state of its own, so a fresh one per poll loses nothing.
-        let count = ready!(pin!(self.receiver.read_buf(&mut room)).poll(cx))?;
+        let Poll::Ready(count) = pin!(self.receiver.read_buf(&mut room)).poll(cx) else {
+            if buffer.is_empty() && buffer.capacity() > KEPT_BYTES_MAX {
+                // A child that once sent something big must not cost that much for ever.
+                *buffer = BytesMut::new();
+            }
+            return Poll::Pending;
+        };
+        let count = count?;
         self.adapt(count, offered);
         Poll::Ready(Ok(count))
     }
@@ -226,8 +241,19 @@ mod tests {
         (PipeWriter::new(writer.into()).expect("writer"), PipeReader::new(reader.into()).expect("reader"))
     }
 
-    async fn fill(reader: &mut PipeReader, buffer: &mut BytesMut) -> usize {
-        std::future::poll_fn(|cx| reader.poll_fill(cx, buffer)).await.expect("read")
+    /// Lets both ends work until the reader has seen so many bytes more, or the end.
+    async fn transfer(writer: &mut PipeWriter, reader: &mut PipeReader, buffer: &mut BytesMut, count: usize) {
+        let wanted = buffer.len() + count;
+        std::future::poll_fn(|cx| {
+            while buffer.len() < wanted {
+                assert!(!matches!(writer.poll_flush(cx), Poll::Ready(Err(_))));
+                if ready!(reader.poll_fill(cx, buffer)).expect("read") == 0 {
+                    break;
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     #[tokio::test]
@@ -238,11 +264,7 @@ mod tests {
         writer.send(vec![Bytes::from_static(b"tail"), Bytes::from_static(b"!")]).expect("sent");
         assert!(writer.queued_bytes() > 1_000_000);
         let mut buffer = BytesMut::new();
-        while buffer.len() < big.len() + 5 {
-            let flushed = std::future::poll_fn(|cx| Poll::Ready(writer.poll_flush(cx))).await;
-            assert!(!matches!(flushed, Poll::Ready(Err(_))));
-            assert!(fill(&mut reader, &mut buffer).await > 0);
-        }
+        transfer(&mut writer, &mut reader, &mut buffer, big.len() + 5).await;
         assert_eq!(writer.queued_bytes(), 0);
         assert_eq!(&buffer[..big.len()], &big[..]);
         assert_eq!(&buffer[big.len()..], b"tail!");
@@ -266,10 +288,11 @@ mod tests {
         let mut buffer = BytesMut::new();
         assert_eq!(reader.read_now(&mut buffer).expect("read"), None);
         writer.send(vec![Bytes::from_static(b"abc")]).expect("sent");
+        std::future::poll_fn(|cx| writer.poll_flush(cx)).await.expect("flushed");
         assert_eq!(reader.read_now(&mut buffer).expect("read"), Some(3));
         writer.close();
         assert_eq!(reader.read_now(&mut buffer).expect("read"), Some(0));
-        assert_eq!(fill(&mut reader, &mut buffer).await, 0);
+        transfer(&mut writer, &mut reader, &mut buffer, 1).await;
         assert_eq!(&buffer[..], b"abc");
     }
 
@@ -278,13 +301,11 @@ mod tests {
         let (mut writer, mut reader) = pair();
         let mut buffer = BytesMut::new();
         writer.send(vec![Bytes::from(vec![1; 60_000])]).expect("sent");
-        while buffer.len() < 60_000 {
-            fill(&mut reader, &mut buffer).await;
-        }
+        transfer(&mut writer, &mut reader, &mut buffer, 60_000).await;
         assert!(reader.ask > READ_BYTES_MIN);
         for _ in 0..10 {
             writer.send(vec![Bytes::from_static(b"x")]).expect("sent");
-            fill(&mut reader, &mut buffer).await;
+            transfer(&mut writer, &mut reader, &mut buffer, 1).await;
         }
         assert_eq!(reader.ask, READ_BYTES_MIN);
     }

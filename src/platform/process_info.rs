@@ -198,3 +198,52 @@ mod system {
         usage.pids.push(process.pid().as_u32());
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::super::family::{self, ENV_CHILD, ENV_RUN, Marks};
+
+    #[test]
+    fn a_tree_is_the_group_the_descendants_and_the_escaped() {
+        let script = "sleep 1000 & setsid sleep 1000 & (setsid setsid sleep 1000 &); echo up; wait";
+        let mut root = Command::new("sh")
+            .args(["-c", script])
+            .envs([(ENV_RUN, "info-run"), (ENV_CHILD, "s.1.1")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut line = String::new();
+        BufReader::new(root.stdout.take().expect("piped")).read_line(&mut line).expect("up");
+        let pid = root.id();
+        let tree = |wanted: u32| {
+            let began = tokio::time::Instant::now();
+            loop {
+                let tree = trees(&[pid, 4_194_305], "info-run").remove(&pid).expect("the root");
+                if tree.processes == wanted || began.elapsed().as_secs() > 10 {
+                    return tree;
+                }
+            }
+        };
+        let usage = tree(4);
+        assert_eq!((usage.processes, usage.pids.len(), usage.pids[0]), (4, 4, pid));
+        assert!(usage.rss_bytes >= usage.pss_bytes && usage.pss_bytes > 0, "{usage:?}");
+        let quick = trees_without_pss(&[pid], "info-run").remove(&pid).expect("the root");
+        assert_eq!((quick.processes, quick.pss_bytes), (4, 0));
+        let stranger = trees(&[4_194_305], "info-run").remove(&4_194_305).expect("asked for");
+        assert_eq!(stranger, TreeUsage::default());
+        family::end(&Marks { run: "info-run".to_owned(), child: None }, pid);
+        root.wait().expect("reaped");
+    }
+
+    #[test]
+    fn hub_itself() {
+        let usage = own_usage();
+        assert_eq!((usage.processes, usage.pids), (1, vec![std::process::id()]));
+        assert!(usage.rss_bytes > 1 << 20 && usage.pss_bytes > 0);
+        assert!(ticks_per_second() > 0);
+    }
+}
