@@ -234,7 +234,7 @@ fn t02_ping_is_local() {
     let session = hub.session("a");
     assert_eq!(session.request("ping", &json!({})).result(), json!({}));
     assert_eq!(hub.journal("a").count("ping"), 0);
-    let _ = session.call("die", &json!({})).error();
+    session.call("die", &json!({})).error();
     hub.wait_state("a", "backoff");
     let pinged = session.begin("ping", &json!({})).response_within(Duration::from_secs(5));
     assert_eq!(pinged["result"], json!({}));

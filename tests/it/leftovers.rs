@@ -18,7 +18,7 @@ fn stubborn(name: &str) -> Fake {
 #[test]
 fn sigterm_with_stubborn_grandchildren() {
     let mut hub = Hub::start(Setup::of([stubborn("a"), Fake::new("polite")]));
-    assert!(hub.processes().len() >= 1 + 4 + 1, "{:#?}", hub.processes());
+    assert!(hub.processes().len() > 4 + 1, "{:#?}", hub.processes());
     let start = Instant::now();
     let status = hub.stop();
     assert!(status.success(), "{status}");
@@ -28,7 +28,7 @@ fn sigterm_with_stubborn_grandchildren() {
 #[test]
 fn sigkill_with_stubborn_grandchildren() {
     let mut hub = Hub::start(Setup::of([stubborn("a"), stubborn("b")]));
-    assert!(hub.processes().len() >= 1 + 8);
+    assert!(hub.processes().len() > 8);
     hub.kill();
     hub.wait_nothing_left(Duration::from_secs(2));
 }
@@ -39,7 +39,7 @@ fn grandchildren_that_leave_the_session() {
     for kill in [false, true] {
         let escaping = Fake::new("a").arg("--escapees", 2).flag("--ignore-term").flag("--ignore-eof");
         let mut hub = Hub::start(Setup::of([escaping]));
-        assert!(hub.processes().len() >= 1 + 3);
+        assert!(hub.processes().len() > 3);
         if kill {
             hub.kill();
             hub.wait_nothing_left(Duration::from_secs(2));

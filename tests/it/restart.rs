@@ -19,9 +19,9 @@ fn survives(kill: bool) {
     let ended = Session::open(&target);
     assert_eq!(ended.delete().status(), 204);
     if kill {
-        hub.kill()
+        hub.kill();
     } else {
-        drop(hub.stop())
+        assert!(hub.stop().success());
     }
     hub.serve();
 

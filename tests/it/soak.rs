@@ -4,6 +4,7 @@
 //! message a client sees is its own, and a hub that has forgotten it all afterwards. Owns nothing. May not: run with the
 //! other tests; `scripts/test soak` runs it alone.
 
+use crate::support::eventually::within;
 use crate::support::session::{L0, L1, L2, L3, Pending, text_of};
 use crate::support::{Fake, Hub, Session, Setup, Stream, Target, Value, eventually, json, procs};
 use std::collections::BTreeMap;
@@ -281,7 +282,7 @@ fn soak_everything_at_once() {
     // The first part fills every cache and pool that is allowed to grow; from then on memory has to be flat.
     let warm = run(&hub, seed, whole / 3);
     let before = procs::rss_bytes(hub.pid());
-    let rest = run(&hub, seed.rotate_left(17) | 1, whole - whole / 3);
+    let rest = run(&hub, seed.rotate_left(17) | 1, whole * 2 / 3);
     eprintln!("warm {warm:?}\nrest {rest:?}\nrss {before:?} -> {:?}", procs::rss_bytes(hub.pid()));
     let calls: u64 = rest.values().sum();
     assert!(calls > 20 * soak_seconds(), "only {calls} operations");
@@ -308,8 +309,7 @@ fn soak_heartbeat() {
     let plain = session.begin_call("sleep", &json!({"ms": 62_000}));
     let start = Instant::now();
     let progress = |stream: &Stream| stream.of("notifications/progress");
-    let beat =
-        crate::support::eventually::within(Duration::from_secs(61), "a heartbeat", || progress(&call).first().cloned());
+    let beat = within(Duration::from_secs(61), "a heartbeat", || progress(&call).first().cloned());
     assert!(start.elapsed() > Duration::from_secs(20), "not before there was a silence");
     assert_eq!(beat["params"]["progressToken"], "tok");
     let response = call.response_within(Duration::from_secs(40));

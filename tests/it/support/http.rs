@@ -18,11 +18,6 @@ pub struct Target {
 }
 
 impl Target {
-    /// A path on a port of this machine.
-    pub fn new(port: u16, path: &str) -> Self {
-        Self { addr: SocketAddr::from(([127, 0, 0, 1], port)), path: path.to_owned() }
-    }
-
     /// From `http://127.0.0.1:PORT/PATH`.
     pub fn parse(url: &str) -> Self {
         let rest = url.strip_prefix("http://").unwrap_or_else(|| panic!("not a plain URL: {url}"));
@@ -162,13 +157,13 @@ impl Connection {
         let has = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         let mut text = format!("{method} {path} HTTP/1.1\r\n");
         if !has("host") {
-            text += &format!("Host: {}\r\n", self.stream.peer_addr()?);
+            text += &["Host: ", &self.stream.peer_addr()?.to_string(), "\r\n"].concat();
         }
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            text += &[name, ": ", value, "\r\n"].concat();
         }
         if !has("content-length") && !has("transfer-encoding") && (method == "POST" || !body.is_empty()) {
-            text += &format!("Content-Length: {}\r\n", body.len());
+            text += &["Content-Length: ", &body.len().to_string(), "\r\n"].concat();
         }
         text += "\r\n";
         let mut bytes = text.into_bytes();
@@ -182,7 +177,7 @@ impl Connection {
     }
 
     fn fill(&mut self) -> std::io::Result<usize> {
-        let mut block = [0; 64 << 10];
+        let mut block = [0; 16 << 10];
         let count = self.stream.read(&mut block)?;
         self.buffer.extend_from_slice(&block[..count]);
         Ok(count)
@@ -298,7 +293,7 @@ impl Connection {
     /// Closes both directions at once.
     pub fn close(&self) {
         // Already closed by the peer is closed.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        drop(self.stream.shutdown(Shutdown::Both));
     }
 }
 

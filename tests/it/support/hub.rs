@@ -268,11 +268,6 @@ impl Hub {
         self.child.as_ref().expect("started").id()
     }
 
-    /// Is the daemon running?
-    pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| child.try_wait().expect("a child of ours").is_none())
-    }
-
     /// Sends a signal to the daemon alone.
     pub fn signal(&self, signal: Signal) {
         procs::signal(self.pid(), signal);
@@ -331,7 +326,7 @@ impl Drop for Hub {
                 if !gone {
                     procs::signal(child.id(), Signal::SIGKILL);
                     // Reaped; its status says nothing more.
-                    let _ = child.wait();
+                    drop(child.wait());
                 }
                 gone
             }

@@ -14,7 +14,6 @@ pub mod stream;
 pub use eventually::{eventually, patience, stays};
 pub use http::{Connection, Reply, Target};
 pub use hub::Hub;
-pub use journal::Journal;
 pub use session::{Answer, Session};
 pub use setup::{Fake, Setup};
 pub use stream::Stream;

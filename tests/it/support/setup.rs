@@ -2,7 +2,7 @@
 //!
 //! In: builder calls. Out: TOML text. Owns nothing. May not: start anything.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 
 /// One server of hub.toml; by default the scripted one with a journal.
@@ -23,7 +23,7 @@ impl Fake {
     }
 
     /// A knob with a value.
-    pub fn arg(mut self, knob: &str, value: impl ToString) -> Self {
+    pub fn arg(mut self, knob: &str, value: impl Display) -> Self {
         self.args.extend([knob.to_owned(), value.to_string()]);
         self
     }

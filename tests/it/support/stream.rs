@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 /// One server-sent event, or a comment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the names of the format")]
 pub struct Event {
     /// `id:`
     pub id: Option<String>,
@@ -41,7 +42,7 @@ impl Event {
             "event" => self.event = Some(value),
             "retry" => self.retry = value.parse().ok(),
             "data" => match &mut self.data {
-                Some(data) => *data += &format!("\n{value}"),
+                Some(data) => *data += &["\n", &value].concat(),
                 none => *none = Some(value),
             },
             _ => panic!("unknown field of an event: {line:?}"),
@@ -108,11 +109,6 @@ impl Stream {
         self.wait("a head", patience(), |seen| seen.head.clone())
     }
 
-    /// Status and headers, if they are there by now.
-    pub fn head_now(&self) -> Option<Head> {
-        self.seen.0.lock().expect("never poisoned").head.clone()
-    }
-
     /// All events so far, comments too.
     pub fn events(&self) -> Vec<Event> {
         self.seen.0.lock().expect("never poisoned").events.clone()
@@ -173,20 +169,10 @@ impl Stream {
         self.wait("the end", patience(), |seen| seen.closed).duration_since(self.started)
     }
 
-    /// Has the body ended?
-    pub fn is_closed(&self) -> bool {
-        self.seen.0.lock().expect("never poisoned").closed.is_some()
-    }
-
-    /// Was the body cut off instead of ended? (After [`Stream::closed`].)
-    pub fn failure(&self) -> Option<String> {
-        self.seen.0.lock().expect("never poisoned").failed.clone()
-    }
-
     /// Drops the connection, as a client that dies does.
     pub fn drop_connection(&self) {
         // Already closed by the peer is closed.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        drop(self.socket.shutdown(Shutdown::Both));
     }
 
     /// The id of the last event that had one.
