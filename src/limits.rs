@@ -118,8 +118,20 @@ pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(120);
 /// A child that lived this long resets the backoff.
 pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
+/// A session without a stream counts as in use this long after its last request (only for `without_hub` of `status`).
+pub const SESSION_IN_USE: Duration = Duration::from_secs(15 * 60);
+/// `hub down` waits this long for the daemon to be gone: above everything that a stop may take.
+pub const DOWN_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it looks.
+pub const DOWN_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often `hub status --watch` draws.
+pub const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Open connections to the control socket.
+pub const CONTROL_CONNECTIONS_MAX: usize = 64;
 /// Process trees are measured at most this often.
 pub const USAGE_EVERY: Duration = Duration::from_secs(1);
+/// The first CPU percentage of a tree is taken over this long.
+pub const USAGE_FIRST_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Pages of one list that are drained from a child.
 pub const LIST_PAGES_MAX: usize = 1000;

@@ -219,6 +219,11 @@ impl Follow {
         Self { path, file, unfinished: Vec::new() }
     }
 
+    /// Begins at the start of the file, whenever there is one.
+    pub fn from_start(folder: &Path, server: &str) -> Self {
+        Self { path: path_of(folder, server), file: None, unfinished: Vec::new() }
+    }
+
     /// Whole lines that were added since the last call; empty when there are none. Call it again after a pause.
     pub fn new_lines(&mut self) -> io::Result<Vec<String>> {
         self.read_more()?;

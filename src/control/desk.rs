@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
 use crate::server::Registry;
+use crate::server::usage::Meter;
 use crate::session::Sessions;
 
 use super::Command;
@@ -38,6 +39,8 @@ pub struct Desk {
     pub facts: watch::Receiver<Arc<Facts>>,
     /// All sessions, for their number.
     pub sessions: Arc<Sessions>,
+    /// What the servers cost.
+    pub meter: Arc<Meter>,
     /// To the supervisor.
     pub commands: mpsc::Sender<Command>,
 }

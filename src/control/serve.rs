@@ -1,9 +1,179 @@
-//! stub
-use super::Desk;
-use crate::platform::sockets::ControlSocket;
+//! The daemon's side of the control socket: HTTP/1.1 and JSON over a unix socket that only this user can open.
+//!
+//! In: requests of the command line. Out: JSON documents. Owns its connections. May not: be reached by a browser (there
+//! is no TCP port), or be kept busy by one client (the number of connections is bounded).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
-/// stub
-pub async fn run(control: ControlSocket, desk: Desk, stop: CancellationToken) {
-    stop.cancelled().await;
-    drop((control, desk));
+
+use crate::limits;
+use crate::platform::sockets::ControlSocket;
+use crate::tasks::Scope;
+
+use super::command::{Command, Report};
+use super::desk::Desk;
+use super::proto::{Call, Done, Refused};
+use super::{call, status, tools};
+
+type Reply = Response<Full<Bytes>>;
+
+/// Why a request got no answer.
+pub(super) enum Fault {
+    /// The request makes no sense.
+    BadRequest(Refused),
+    /// It names something that is not there.
+    NotFound(Refused),
+    /// It made sense, and could not be done.
+    Failed(Refused),
+}
+
+impl Refused {
+    pub(super) fn new(error: impl Into<String>) -> Self {
+        Self { error: error.into(), hint: None }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// Serves the socket until `stop`, then removes it.
+pub async fn run(socket: ControlSocket, desk: Desk, stop: CancellationToken) {
+    let tasks = Scope::new();
+    let room = Arc::new(Semaphore::new(limits::CONTROL_CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let permit = room.clone().acquire_owned().await.expect("never closed");
+            (permit, socket.listener().accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            next = next => next,
+        };
+        match accepted {
+            Ok((stream, _peer)) => {
+                let connection = connection(stream, desk.clone());
+                let task = async move {
+                    connection.await;
+                    drop(permit);
+                };
+                drop(tasks.spawn("control", task));
+            }
+            Err(error) => {
+                tracing::warn!("the control socket cannot accept for now: {error}");
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // Answers in progress get a moment, such as the one to `hub down`.
+    tasks.join(limits::LINGER).await;
+}
+
+async fn connection(stream: UnixStream, desk: Desk) {
+    let service = service_fn(move |request| {
+        let desk = desk.clone();
+        Box::pin(async move { Ok::<_, Infallible>(answer(&desk, request).await) })
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits::HEADER_READ);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!("a control connection ended early: {error}");
+    }
+}
+
+async fn answer(desk: &Desk, request: Request<Incoming>) -> Reply {
+    match dispatch(desk, request).await {
+        Ok(reply) => reply,
+        Err(Fault::BadRequest(refused)) => json(StatusCode::BAD_REQUEST, &refused),
+        Err(Fault::NotFound(refused)) => json(StatusCode::NOT_FOUND, &refused),
+        Err(Fault::Failed(refused)) => json(StatusCode::CONFLICT, &refused),
+    }
+}
+
+async fn dispatch(desk: &Desk, request: Request<Incoming>) -> Result<Reply, Fault> {
+    let path = request.uri().path().to_owned();
+    let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match (request.method(), words.as_slice()) {
+        (&Method::GET, ["v1", "status"]) => Ok(json(StatusCode::OK, &status::now(desk).await)),
+        (&Method::GET, ["v1", "tools"]) => {
+            let server = request.uri().query().and_then(|query| query.strip_prefix("server="));
+            Ok(json(StatusCode::OK, &tools::list(desk, server).await?))
+        }
+        (&Method::POST, ["v1", "call"]) => {
+            let body = collect(request.into_body()).await?;
+            let call: Call =
+                serde_json::from_slice(&body).map_err(|error| Fault::BadRequest(Refused::new(error.to_string())))?;
+            Ok(json(StatusCode::OK, &call::run(desk, &call).await?))
+        }
+        (&Method::POST, ["v1", "reload"]) => command(desk, |reply| Command::Reload { reply }).await,
+        (&Method::POST, ["v1", "stop"]) => command(desk, |reply| Command::Stop { reply }).await,
+        (&Method::POST, ["v1", "servers", name, verb @ ("restart" | "enable" | "disable")]) => {
+            let name = known(desk, name)?;
+            match *verb {
+                "restart" => command(desk, |reply| Command::Restart { name, reply }).await,
+                verb => command(desk, |reply| Command::SetEnabled { name, enabled: verb == "enable", reply }).await,
+            }
+        }
+        (method, _) => Err(Fault::NotFound(
+            Refused::new(format!("the daemon does not know {method} {path}"))
+                .hint("the daemon may be of another version than this command: `hub down`, then start it again"),
+        )),
+    }
+}
+
+/// The name, if hub.toml has it.
+pub(super) fn known(desk: &Desk, name: &str) -> Result<String, Fault> {
+    let registry = desk.registry.borrow();
+    if registry.get(name).is_some() {
+        return Ok(name.to_owned());
+    }
+    let names: Vec<&str> = registry.servers().iter().map(|server| server.name.as_ref()).collect();
+    let near = names.iter().map(|known| (strsim::jaro_winkler(name, known), known));
+    let nearest = near.filter(|(score, _)| *score > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let hint = match nearest {
+        Some((_, known)) => format!("did you mean `{known}`?"),
+        None if names.is_empty() => "hub.toml has no servers".to_owned(),
+        None => format!("servers are: {}", names.join(", ")),
+    };
+    Err(Fault::NotFound(Refused::new(format!("there is no server `{name}` in hub.toml")).hint(hint)))
+}
+
+async fn command(desk: &Desk, command: impl FnOnce(oneshot::Sender<Report>) -> Command) -> Result<Reply, Fault> {
+    let stopping = || Fault::Failed(Refused::new("hub is stopping"));
+    let (reply, report) = oneshot::channel();
+    desk.commands.send(command(reply)).await.map_err(|_gone| stopping())?;
+    match report.await {
+        Ok(Ok(lines)) => Ok(json(StatusCode::OK, &Done { lines })),
+        Ok(Err(why)) => Err(Fault::Failed(Refused::new(why))),
+        Err(_dropped) => Err(stopping()),
+    }
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, Fault> {
+    match Limited::new(body, limits::BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => Err(Fault::BadRequest(Refused::new(format!("the request could not be read: {error}")))),
+    }
+}
+
+fn json(status: StatusCode, document: &impl Serialize) -> Reply {
+    let body = serde_json::to_vec(document).expect("plain data serialises");
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
 }

@@ -32,6 +32,7 @@ use crate::platform::guardian::Guardian;
 use crate::platform::rlimits;
 use crate::platform::signals::Signals;
 use crate::platform::sockets::{self, ControlSocket};
+use crate::server::usage::Meter;
 use crate::server::{Registry, World};
 use crate::session::{self, Sessions};
 use crate::store::Store;
@@ -100,7 +101,8 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     drop(scope.spawn("sessions", sessions.clone().keep(limits::SESSION_SWEEP, scope.stopping().clone())));
     let follow = sessions.clone().follow(aggregate.changes(), scope.stopping().clone());
     drop(scope.spawn("aggregate-changes", follow));
-    let ctx = http::Context::new(seen.clone(), settings_seen, aggregate, sessions.clone(), Arc::default());
+    let meter = Meter::new(started.world.guardian.run_id());
+    let ctx = http::Context::new(seen.clone(), settings_seen, aggregate, sessions.clone(), meter.clone());
     let socket = socket.into_std().context("handing the hub socket over")?;
     let hub_listener = Listener::start(&ctx, Face::Hub, socket).context("serving the hub port")?;
     let url = format!("http://{}", hub_listener.address());
@@ -112,7 +114,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
         run_id: started.world.guardian.run_id().to_owned(),
         config_error: None,
     }));
-    let desk = Desk { registry: seen, facts: facts_seen, sessions: sessions.clone(), commands };
+    let desk = Desk { registry: seen, facts: facts_seen, sessions: sessions.clone(), meter, commands };
     drop(scope.spawn("control", crate::control::serve::run(control, desk, scope.stopping().clone())));
     let changes = crate::config::watch::watch(&scope, dirs.config_file.clone(), Some(text));
     let parts = Parts { dirs, telemetry, world: started.world.clone(), ctx, registry, settings, facts, sessions };

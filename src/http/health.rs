@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::config::ServerName;
-use crate::server::registry::{NotRunning, Registered};
+use crate::server::registry::Registered;
 use crate::server::{Registry, State};
 use crate::session::EndpointId;
 
@@ -22,25 +22,16 @@ pub(super) fn live(endpoint: &EndpointId, registry: &Registry) -> Reply {
 
 /// Readiness: 503 while a server that starts with hub has not come to a result.
 pub(super) fn ready(registry: &Registry) -> Reply {
-    let starting = registry.servers().iter().any(|server| state(server) == State::Starting);
+    let starting = registry.servers().iter().any(|server| server.state() == State::Starting);
     let status = if starting { "starting" } else { "ready" };
     respond::health(!starting, &json!({ "status": status, "servers": states(registry) }))
 }
 
 fn server(name: &ServerName, registry: &Registry) -> Value {
-    let state = registry.get(name.as_ref()).map(state);
+    let state = registry.get(name.as_ref()).map(Registered::state);
     json!({ "status": "ok", "server": name, "state": state })
 }
 
 fn states(registry: &Registry) -> Value {
-    registry.servers().iter().map(|server| (server.name.to_string(), json!(state(server)))).collect()
-}
-
-/// The state that everything reports for a configured server.
-pub(super) fn state(server: &Registered) -> State {
-    match &server.handle {
-        Ok(handle) => handle.snapshot().state,
-        Err(NotRunning::Disabled) => State::Disabled,
-        Err(NotRunning::Unusable(_)) => State::Failed,
-    }
+    registry.servers().iter().map(|server| (server.name.to_string(), json!(server.state()))).collect()
 }

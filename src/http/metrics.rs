@@ -18,7 +18,7 @@ use crate::server::snapshot::LATENCY_BOUNDS_US;
 use crate::server::usage::{Survey, Surveyed};
 use crate::server::{Counters, State};
 
-use super::{Context, Reply, health, respond};
+use super::{Context, Reply, respond};
 
 /// One scrape.
 pub(super) async fn scrape(ctx: &Context) -> Reply {
@@ -43,6 +43,9 @@ struct Scrape {
 const STATES: [State; 7] =
     [State::Stopped, State::Starting, State::Ready, State::Backoff, State::Failed, State::Stopping, State::Disabled];
 
+/// Name and help of a metric, and which counter it shows.
+type Pick<T> = (&'static str, &'static str, fn(&Counters) -> &T);
+
 impl Scrape {
     fn encode_text(self) -> Result<String, fmt::Error> {
         let mut registry = registry::Registry::with_prefix("hub");
@@ -57,10 +60,10 @@ impl Scrape {
             .encode_descriptor("build", "Version of hub.", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
         let hub = &self.survey.hub;
-        gauge(encoder, "uptime_seconds", "Time since hub started.", self.uptime.as_secs_f64())?;
-        gauge(encoder, "resident_memory_bytes", "Resident memory of hub itself.", hub.rss_bytes)?;
-        gauge(encoder, "proportional_memory_bytes", "Proportional memory of hub itself.", hub.pss_bytes)?;
-        gauge(encoder, "open_connections", "Open HTTP connections.", self.connections)
+        gauge(encoder, "uptime_seconds", "Time since hub started.", &self.uptime.as_secs_f64())?;
+        gauge(encoder, "resident_memory_bytes", "Resident memory of hub itself.", &hub.rss_bytes)?;
+        gauge(encoder, "proportional_memory_bytes", "Proportional memory of hub itself.", &hub.pss_bytes)?;
+        gauge(encoder, "open_connections", "Open HTTP connections.", &self.connections)
     }
 
     /// One gauge per server that runs or could run.
@@ -98,7 +101,7 @@ impl Scrape {
         let help = "1 for the state that the server is in.";
         let mut family = encoder.encode_descriptor("server_state", help, None, MetricType::Gauge)?;
         for server in &self.survey.servers {
-            let now = health::state(&server.server);
+            let now = server.server.state();
             for state in STATES {
                 let labels = [("server", server.server.name.as_str()), ("state", state.as_str())];
                 family.encode_family(&labels)?.encode_gauge(&i64::from(state == now))?;
@@ -108,7 +111,7 @@ impl Scrape {
     }
 
     fn totals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let totals: [(&str, &str, fn(&Counters) -> &AtomicU64); 4] = [
+        let totals: [Pick<AtomicU64>; 4] = [
             ("calls", "Calls that were accepted.", |counters| &counters.calls),
             ("errors", "Calls that ended with an error.", |counters| &counters.errors),
             ("restarts", "Starts of a child after its first.", |counters| &counters.restarts),
@@ -124,7 +127,7 @@ impl Scrape {
     }
 
     fn levels(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let levels: [(&str, &str, fn(&Counters) -> &AtomicI64); 3] = [
+        let levels: [Pick<AtomicI64>; 3] = [
             ("in_flight", "Calls without an answer yet.", |counters| &counters.in_flight),
             ("queued", "Calls and child requests that wait in hub.", |counters| &counters.queued),
             ("sessions", "Open sessions.", |counters| &counters.sessions),
@@ -157,8 +160,8 @@ impl Collector for Scrape {
     }
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: &impl EncodeGaugeValue) -> fmt::Result {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
 }
 
 fn histogram(encoder: &mut MetricEncoder<'_>, counters: &Counters) -> fmt::Result {

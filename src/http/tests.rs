@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use super::{Context, Face, Listener, Settings};
 use crate::aggregate::Aggregate;
 use crate::limits;
+use crate::server::usage::Meter;
 use crate::session::{self, Sessions};
 use crate::tasks::Scope;
 
@@ -24,7 +25,7 @@ fn context() -> Context {
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
     let aggregate = Aggregate::new(registry.clone());
     let sessions = Sessions::new(session::Options::default(), None, Scope::new());
-    Context::new(registry, settings, aggregate, sessions, Arc::default())
+    Context::new(registry, settings, aggregate, sessions, Meter::new("test"))
 }
 
 fn start(ctx: &Context) -> (Listener, SocketAddr) {

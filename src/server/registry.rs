@@ -14,7 +14,7 @@ use crate::mcp::ErrorObject;
 use crate::mcp::error::Reason;
 
 use super::handle::InstanceHandle;
-use super::snapshot::{Counters, Failure, Handshake, Snapshot};
+use super::snapshot::{Counters, Failure, Handshake, Snapshot, State};
 
 /// What travels to a server task.
 #[derive(Debug)]
@@ -153,6 +153,27 @@ pub struct Registered {
     pub handle: Result<ServerHandle, NotRunning>,
     /// Its listener could not be bound: it still answers on the hub port.
     pub listen_failure: Option<Arc<Failure>>,
+}
+
+impl Registered {
+    /// The state that everything reports for it.
+    pub fn state(&self) -> State {
+        match &self.handle {
+            Ok(handle) => handle.snapshot().state,
+            Err(NotRunning::Disabled) => State::Disabled,
+            Err(NotRunning::Unusable(_)) => State::Failed,
+        }
+    }
+
+    /// What is wrong with it: its child, its configuration, or else its listener.
+    pub fn failure(&self) -> Option<Arc<Failure>> {
+        let own = match &self.handle {
+            Ok(handle) => handle.snapshot().failure.clone(),
+            Err(NotRunning::Unusable(failure)) => Some(failure.clone()),
+            Err(NotRunning::Disabled) => None,
+        };
+        own.or_else(|| self.listen_failure.clone())
+    }
 }
 
 /// A configured server without a task.

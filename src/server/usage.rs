@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::limits;
 
+use crate::platform::process_info::{self, TreeUsage};
+
 use super::registry::{Registered, Registry};
 use super::snapshot::Snapshot;
 
@@ -66,55 +68,77 @@ pub struct Survey {
 }
 
 /// Measures, at most once a second.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
+    run_id: String,
     last: Mutex<Option<Arc<Reading>>>,
 }
 
 #[derive(Debug)]
 struct Reading {
     at: Instant,
-    /// By the process id at the root of the tree.
-    trees: HashMap<u32, (TreeCost, Usage)>,
+    /// By the process id at the root of the tree; hub's own as well.
+    trees: HashMap<u32, (TreeUsage, Usage)>,
 }
 
 impl Meter {
+    /// A meter for the children that carry this run id.
+    pub fn new(run_id: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { run_id: run_id.into(), last: Mutex::default() })
+    }
+
     /// Surveys the servers of `registry`.
     pub async fn survey(self: &Arc<Self>, registry: &Registry) -> Survey {
         let mut servers = Vec::with_capacity(registry.servers().len());
         for server in registry.servers() {
             servers.push((server.clone(), instances(server).await));
         }
-        let roots = servers.iter().flat_map(|(_, instances)| instances).filter_map(|instance| instance.pid);
-        let reading = self.read(roots.collect()).await;
+        let roots: Vec<u32> =
+            servers.iter().flat_map(|(_, instances)| instances).filter_map(|instance| instance.pid).collect();
+        let reading = self.read(roots).await;
         let usage = |pid: u32| reading.as_ref().and_then(|reading| reading.trees.get(&pid)).map(|(_, usage)| *usage);
         let servers = servers.into_iter().map(|(server, instances)| {
-            let priced = |instance: Arc<Snapshot>| Some((instance.pid?, instance));
-            let priced = instances.into_iter().filter_map(priced);
-            let instances = priced.map(|(pid, instance)| (instance, usage(pid).unwrap_or_default())).collect();
+            let running = instances.into_iter().filter_map(|instance| Some((instance.pid?, instance)));
+            let instances = running.map(|(pid, instance)| (instance, usage(pid).unwrap_or_default())).collect();
             Surveyed { server, instances }
         });
         Survey { servers: servers.collect(), hub: usage(std::process::id()).unwrap_or_default() }
     }
 
-    /// The last reading if it is fresh and knows these trees, else a new one.
+    /// A reading of these trees and hub itself. Two old readings apart enough make the CPU percentage; so where there is
+    /// no earlier one of a tree, two are made.
     async fn read(self: &Arc<Self>, roots: Vec<u32>) -> Option<Arc<Reading>> {
-        let meter = self.clone();
+        let first = self.look(&roots, limits::USAGE_EVERY).await?;
+        if first.is_comparable {
+            return Some(first.reading);
+        }
+        tokio::time::sleep(limits::USAGE_FIRST_INTERVAL).await;
+        Some(self.look(&roots, limits::USAGE_FIRST_INTERVAL).await?.reading)
+    }
+
+    /// The last reading if it is fresh and knows these trees, else a new one.
+    async fn look(self: &Arc<Self>, roots: &[u32], fresh_for: Duration) -> Option<Look> {
+        let (meter, roots) = (self.clone(), roots.to_vec());
         // The lock is held while the scan runs: whoever comes meanwhile waits for its result instead of scanning, too.
         let measured = tokio::task::spawn_blocking(move || {
             let mut last = meter.last.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = last.as_ref().filter(|last| {
-                last.at.elapsed() < limits::USAGE_EVERY && roots.iter().all(|root| last.trees.contains_key(root))
-            });
-            if let Some(fresh) = fresh {
-                return fresh.clone();
+            let knows = |reading: &&Arc<Reading>| roots.iter().all(|root| reading.trees.contains_key(root));
+            if let Some(fresh) = last.as_ref().filter(|last| last.at.elapsed() < fresh_for).filter(knows) {
+                return Look { reading: fresh.clone(), is_comparable: true };
             }
-            let reading = Arc::new(measure(&roots, last.as_deref()));
+            let is_comparable = last.as_ref().is_some_and(|last| knows(&last));
+            let reading = Arc::new(measure(&roots, &meter.run_id, last.as_deref()));
             *last = Some(reading.clone());
-            reading
+            Look { reading, is_comparable }
         });
         measured.await.ok()
     }
+}
+
+struct Look {
+    reading: Arc<Reading>,
+    /// An earlier reading knew the same trees, so there are percentages.
+    is_comparable: bool,
 }
 
 async fn instances(server: &Registered) -> Vec<Arc<Snapshot>> {
@@ -123,41 +147,26 @@ async fn instances(server: &Registered) -> Vec<Arc<Snapshot>> {
     tokio::time::timeout(limits::USAGE_EVERY, handle.instances()).await.unwrap_or_default()
 }
 
-fn measure(roots: &[u32], before: Option<&Reading>) -> Reading {
-    let costs = process_info::trees(roots);
-    let hub = process_info::this_process();
+fn measure(roots: &[u32], run_id: &str, before: Option<&Reading>) -> Reading {
+    let mut costs = process_info::trees(roots, run_id);
+    costs.insert(std::process::id(), process_info::own_usage());
     let at = Instant::now();
-    let all = roots.iter().copied().zip(costs).chain([(std::process::id(), hub)]);
-    let trees = all.map(|(root, cost)| {
-        let earlier = before.and_then(|before| Some((before.at, before.trees.get(&root)?.0)));
-        let cpu_percent = match earlier {
-            Some((then, earlier)) => percent(cost.cpu.saturating_sub(earlier.cpu), at - then),
-            // Nothing to compare with: the average over its life.
-            None => percent(cost.cpu, cost.age),
+    let trees = costs.into_iter().map(|(root, tree)| {
+        let earlier = before.and_then(|before| Some((before.at, before.trees.get(&root)?.0.cpu_ticks)));
+        let usage = Usage {
+            processes: tree.processes as usize,
+            rss_bytes: tree.rss_bytes,
+            pss_bytes: tree.pss_bytes,
+            cpu_percent: earlier.map_or(0.0, |(then, ticks)| percent(tree.cpu_ticks.saturating_sub(ticks), at - then)),
         };
-        let TreeCost { processes, rss_bytes, pss_bytes, .. } = cost;
-        (root, (cost, Usage { processes, rss_bytes, pss_bytes, cpu_percent }))
+        (root, (tree, usage))
     });
     Reading { at, trees: trees.collect() }
 }
 
-fn percent(cpu: Duration, wall: Duration) -> f64 {
-    if wall.is_zero() { 0.0 } else { (cpu.as_secs_f64() / wall.as_secs_f64() * 1000.0).round() / 10.0 }
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct TreeCost {
-    processes: usize,
-    rss_bytes: u64,
-    pss_bytes: u64,
-    cpu: Duration,
-    age: Duration,
-}
-mod process_info {
-    pub fn trees(roots: &[u32]) -> Vec<super::TreeCost> {
-        roots.iter().map(|_| super::TreeCost::default()).collect()
-    }
-    pub fn this_process() -> super::TreeCost {
-        super::TreeCost::default()
-    }
+/// Of one core, to a tenth.
+fn percent(ticks: u64, wall: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "ticks of an interval, far below 2^52")]
+    let seconds = ticks as f64 / process_info::ticks_per_second() as f64;
+    if wall.is_zero() { 0.0 } else { (seconds / wall.as_secs_f64() * 1000.0).round() / 10.0 }
 }

@@ -215,6 +215,15 @@ impl Sessions {
         }
     }
 
+    /// The endpoints of sessions that somebody seems to sit behind: a stream is read, a call runs, or they were used
+    /// within `recent`. Clients that go away without a word leave sessions that are none of these.
+    pub fn in_use(&self, recent: Duration) -> Vec<EndpointId> {
+        let since = self.now().saturating_sub(u64::try_from(recent.as_millis()).unwrap_or(u64::MAX));
+        let sessions = self.all();
+        let in_use = sessions.iter().filter(|session| session.used() >= since || session.is_busy());
+        in_use.map(|session| session.endpoint().clone()).collect()
+    }
+
     /// How many sessions are in memory.
     pub fn len(&self) -> usize {
         self.sessions.read().unwrap_or_else(PoisonError::into_inner).len()

@@ -1,0 +1,101 @@
+//! One tool call for `hub call`: through the server's instance, as any client's.
+//!
+//! In: server, tool, arguments. Out: what the server answered, untouched. Owns its caller id for the length of the call.
+//! May not: get past `tools.deny`, or leave a call running whose caller pressed Ctrl-C.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::mcp::{ClientCapabilities, Method, Outcome};
+use crate::server::{CallerId, Delivery, InstanceHandle, NewCall, NewCaller, Outlet, next_id};
+use crate::tasks::Scope;
+
+use super::desk::Desk;
+use super::proto::{Call, Called, Refused};
+use super::serve::{Fault, known};
+use super::tools::boxed;
+
+/// Calls the tool and waits for its answer.
+pub(super) async fn run(desk: &Desk, call: &Call) -> Result<Called, Fault> {
+    let name = known(desk, &call.server)?;
+    let registry = desk.registry.borrow().clone();
+    let Some(Ok(handle)) = registry.get(&name).map(|server| &server.handle) else {
+        let why = registry.get(&name).and_then(crate::server::registry::Registered::failure);
+        let why = why.map_or("it is disabled".to_owned(), |failure| failure.message.clone());
+        return Err(Fault::Failed(Refused::new(format!("the server `{name}` does not run: {why}"))));
+    };
+    if !handle.spec().tools.admits(&call.tool) {
+        let refused = Refused::new(format!("the tool `{}` is hidden by `tools` in hub.toml", call.tool));
+        return Err(Fault::Failed(refused));
+    }
+    let failed = |error: crate::mcp::ErrorObject| Fault::Failed(Refused::new(error.message));
+    let instance = handle.instance(None).await.map_err(failed)?;
+    let guest = Guest::enter(&instance, desk.sessions.scope()).await.map_err(failed)?;
+    match guest.call(call).await.map_err(failed)? {
+        Outcome::Result(result) => boxed(&result).map(Called::Result),
+        Outcome::Error(error) => boxed(&error).map(Called::Error),
+    }
+    .ok_or_else(|| Fault::Failed(Refused::new("the server's answer is not text")))
+}
+
+/// A caller without capabilities, known to the instance for as long as this lives.
+struct Guest {
+    caller: CallerId,
+    instance: InstanceHandle,
+    scope: Scope,
+}
+
+impl Guest {
+    async fn enter(instance: &InstanceHandle, scope: &Scope) -> Result<Self, crate::mcp::ErrorObject> {
+        let caller = CallerId(next_id());
+        let newcomer = NewCaller {
+            caller,
+            capabilities: ClientCapabilities::default(),
+            level: None,
+            subscriptions: Vec::new(),
+            outlet: Arc::new(Answer(Mutex::default())),
+        };
+        instance.open(newcomer).await?;
+        Ok(Self { caller, instance: instance.clone(), scope: scope.clone() })
+    }
+
+    async fn call(&self, call: &Call) -> Result<Outcome, crate::mcp::ErrorObject> {
+        let params = serde_json::json!({ "name": call.tool, "arguments": call.arguments });
+        let (answer, answered) = oneshot::channel();
+        let call = NewCall {
+            caller: self.caller,
+            method: Method::ToolsCall,
+            params: Some(Bytes::from(params.to_string())),
+            outlet: Arc::new(Answer(Mutex::new(Some(answer)))),
+        };
+        self.instance.call(call).await?;
+        answered.await.map_err(|_dropped| {
+            crate::mcp::ErrorObject::internal(crate::mcp::error::Reason::ServerUnavailable, "the call was cancelled")
+        })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // The connection may be gone in the middle of the call: leaving cancels what still runs.
+        let (instance, caller) = (self.instance.clone(), self.caller);
+        drop(self.scope.spawn("guest leaves", async move { instance.close(caller).await }));
+    }
+}
+
+/// Waits for the end of the call; progress and logs are of no use here.
+struct Answer(Mutex<Option<oneshot::Sender<Outcome>>>);
+
+impl Outlet for Answer {
+    fn deliver(&self, _from: &InstanceHandle, delivery: Delivery) {
+        let sender = match delivery {
+            Delivery::Finish(_) | Delivery::Cancelled => self.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            _ => None,
+        };
+        if let (Some(sender), Delivery::Finish(outcome)) = (sender, delivery) {
+            sender.send(outcome).ok();
+        }
+    }
+}
