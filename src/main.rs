@@ -1,22 +1,13 @@
 //! Parse, run, map the outcome to an exit code; nothing else.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hub::platform::{guardian, guarding};
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    match args.next().as_deref() {
-        Some("__guardian") => hub::platform::guarding::guardian_main(),
-        Some("serve") => {
-            let config = args.nth(1).map(PathBuf::from);
-            match hub::daemon::serve(config.as_deref()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    tracing::error!("{error}");
-                    ExitCode::FAILURE
-                }
-            }
-        }
-        _ => ExitCode::from(2),
+    // Before anything else: a guardian must be there in an instant, and stay when hub's own code goes wrong.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == guardian::SUBCOMMAND) {
+        return guarding::guardian_main();
     }
+    hub::cli::main()
 }

@@ -1,1 +1,69 @@
-//! The cli room.
+//! The command line: one file per verb.
+//!
+//! In: arguments. Out: text for a person or JSON for a program, and an exit code. Owns nothing that outlives the command.
+//! May not: print except through `out`, exit except by returning, or start a server itself.
+
+pub mod args;
+mod call;
+mod check;
+mod down;
+mod failure;
+mod logs;
+mod man;
+mod out;
+mod resolve;
+mod serve;
+mod status;
+mod tell;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Args, Verb};
+use failure::Failure;
+use out::Out;
+use resolve::Setting;
+
+/// Runs what was typed.
+pub fn main() -> ExitCode {
+    // Wrong usage, `--help` and `--version` are answered here, with the exit code that each deserves.
+    let args = Args::parse();
+    let out = Out::of_this_terminal();
+    match run(args, &out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(args: Args, out: &Out) -> Result<(), Failure> {
+    let setting = || Setting::resolve(args.config.as_deref(), out);
+    match args.verb {
+        Verb::Serve => serve::run(args.config.as_deref()),
+        Verb::Check(check) => check::run(check.file.as_deref().or(args.config.as_deref()), check.json, out),
+        Verb::Completions(completions) => {
+            let mut script = Vec::new();
+            clap_complete::generate(completions.shell, &mut Args::command(), "hub", &mut script);
+            out.bytes(&script)
+        }
+        Verb::Man => man::run(out),
+        Verb::Logs(logs) => logs::run(&logs, &setting()?),
+        Verb::Status(status) => block_on(status::run(&status, &setting()?)),
+        Verb::Tools(tools) => block_on(tools::run(&tools, &setting()?)),
+        Verb::Call(call) => block_on(call::run(&call, &setting()?)),
+        Verb::Restart(server) => block_on(tell::server("restart", &server.name, &setting()?)),
+        Verb::Enable(server) => block_on(tell::server("enable", &server.name, &setting()?)),
+        Verb::Disable(server) => block_on(tell::server("disable", &server.name, &setting()?)),
+        Verb::Reload => block_on(tell::hub("reload", &setting()?)),
+        Verb::Down => block_on(down::run(&setting()?)),
+    }
+}
+
+fn block_on(task: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(task)
+}

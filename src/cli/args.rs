@@ -1,0 +1,189 @@
+//! What was typed, and nothing more.
+//!
+//! In: the command line. Out: [`Args`]. Owns nothing. May not: look at the environment, the file system or the terminal
+//! (that is `resolve`).
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Runs each MCP server once and lets every AI client share it over HTTP
+#[derive(Debug, Parser)]
+#[command(name = "hub", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  hub check                   find out what is wrong with hub.toml, all of it at once
+  hub serve                   run in the foreground; `ready http://…` means that clients can connect
+  hub status                  what runs, what it costs, and what it would cost without hub
+  hub call time get_current_time timezone=UTC
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 69 the daemon is not running, 78 hub.toml is wrong.")]
+pub struct Args {
+    /// The hub.toml to use [default: $HUB_CONFIG, else hub/hub.toml in your config folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// One verb, one file in this room.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run hub in the foreground
+    #[command(after_help = "\
+Prints one line, `ready http://HOST:PORT`, on stdout once every port is open; logs go to stderr.
+SIGTERM or Ctrl-C stops it and everything it started, SIGHUP reads hub.toml again (as does saving the file).
+
+Examples:
+  hub serve
+  hub serve --config ./hub.toml")]
+    Serve,
+    /// Show what runs, what it costs, and what it would cost without hub
+    #[command(after_help = "\
+MEM is proportional: memory that processes share is counted once. CPU is since the last look.
+
+Examples:
+  hub status
+  hub status --watch
+  hub status --json | jq '.servers[] | select(.state != \"ready\") | .last_failure'")]
+    Status(StatusArgs),
+    /// Check hub.toml without running anything
+    #[command(after_help = "\
+Shows every problem with its line, and exits with 78 if there is one.
+
+Examples:
+  hub check
+  hub check ./hub.toml && echo fine")]
+    Check(CheckArgs),
+    /// List the tools that clients see
+    #[command(after_help = "\
+Examples:
+  hub tools
+  hub tools github
+  hub tools github --json | jq -r '.servers[0].tools[].inputSchema'")]
+    Tools(ToolsArgs),
+    /// Call a tool from the command line
+    #[command(after_help = "\
+Arguments are one JSON object, or KEY=VALUE pairs that are read as the tool's schema says. Exits with 1 if the tool
+answers with an error.
+
+Examples:
+  hub call time get_current_time timezone=Europe/Berlin
+  hub call github search_issues '{\"q\": \"is:open\", \"per_page\": 5}'
+  hub call git git_log repo_path=. max_count=3 --json")]
+    Call(CallArgs),
+    /// Show what servers wrote to stderr
+    #[command(after_help = "\
+Reads the log files, so it works whether hub runs or not.
+
+Examples:
+  hub logs github
+  hub logs github -f
+  hub logs -n 20              the last 20 lines of all servers together")]
+    Logs(LogsArgs),
+    /// Stop and start a server; its sessions stay
+    #[command(after_help = "\
+Also the way out of `failed`.
+
+Examples:
+  hub restart github")]
+    Restart(NameArgs),
+    /// Set `enabled = true` for a server in hub.toml, and start it
+    Enable(NameArgs),
+    /// Set `enabled = false` for a server in hub.toml, and stop it
+    Disable(NameArgs),
+    /// Read hub.toml again, and say what changed
+    #[command(
+        after_help = "hub also does this by itself when the file is saved; a file with a mistake changes nothing."
+    )]
+    Reload,
+    /// Stop hub and everything it started, and wait until it is gone
+    Down,
+    /// Print completions for a shell
+    #[command(after_help = "\
+Examples:
+  hub completions bash > ~/.local/share/bash-completion/completions/hub
+  hub completions zsh  > ~/.zfunc/_hub
+  hub completions fish > ~/.config/fish/completions/hub.fish")]
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    #[command(after_help = "\
+Examples:
+  hub man > ~/.local/share/man/man1/hub.1
+  hub man | man -l -")]
+    Man,
+}
+
+/// `hub status`
+#[derive(Debug, ClapArgs)]
+pub struct StatusArgs {
+    /// One JSON document
+    #[arg(long, conflicts_with = "watch")]
+    pub json: bool,
+    /// Draw again every second until Ctrl-C
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
+/// `hub check`
+#[derive(Debug, ClapArgs)]
+pub struct CheckArgs {
+    /// The file [default: the one that `hub serve` would use]
+    pub file: Option<PathBuf>,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hub tools`
+#[derive(Debug, ClapArgs)]
+pub struct ToolsArgs {
+    /// Only this server; one that never ran is started
+    pub server: Option<String>,
+    /// One JSON document, with whole descriptions and schemas
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hub call`
+#[derive(Debug, ClapArgs)]
+pub struct CallArgs {
+    /// The server
+    pub server: String,
+    /// The tool, by the server's own name
+    pub tool: String,
+    /// One JSON object, or KEY=VALUE pairs
+    #[arg(value_name = "JSON | KEY=VALUE", allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+    /// The whole answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hub logs`
+#[derive(Debug, ClapArgs)]
+pub struct LogsArgs {
+    /// Only this server
+    pub name: Option<String>,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Begin with this many lines
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub lines: usize,
+}
+
+/// A verb that takes one server.
+#[derive(Debug, ClapArgs)]
+pub struct NameArgs {
+    /// The server
+    pub name: String,
+}
+
+/// `hub completions`
+#[derive(Debug, ClapArgs)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

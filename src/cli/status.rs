@@ -1,0 +1,176 @@
+//! `hub status`: the page that people look at every day.
+//!
+//! In: the daemon's status document. Out: a headline, a table, totals, the estimate without hub, and what is wrong. Owns
+//! nothing. May not: hide a failure, or sell the estimate as a measurement.
+
+use std::fmt::Write as _;
+
+use crate::control::client;
+use crate::control::proto::{Server, Status};
+use crate::limits;
+use crate::server::State;
+
+use super::args::StatusArgs;
+use super::failure::Failure;
+use super::out::{Out, Tone, bytes, span};
+use super::resolve::Setting;
+
+const HEADER: [&str; 11] =
+    ["NAME", "STATE", "PORT", "PROCS", "MEM", "CPU", "SESSIONS", "CALLS", "ERRORS", "RESTARTS", "UPTIME"];
+const PATH: &str = "/v1/status";
+
+pub(super) async fn run(args: &StatusArgs, setting: &Setting<'_>) -> Result<(), Failure> {
+    if args.json {
+        return setting.out.document(&setting.client.get_bytes(PATH).await?);
+    }
+    if args.watch {
+        return watch(setting).await;
+    }
+    let status = setting.client.get(PATH).await?;
+    setting.out.text(&page(&status, setting.out))
+}
+
+/// Draws until Ctrl-C. A daemon that goes away is waited for: that is when one wants to watch.
+async fn watch(setting: &Setting<'_>) -> Result<(), Failure> {
+    if setting.out.is_terminal() {
+        setting.out.text("\x1b[2J")?;
+    }
+    loop {
+        let page = match setting.client.get(PATH).await {
+            Ok(status) => page(&status, setting.out),
+            Err(error @ client::Error::Refused(_)) => return Err(error.into()),
+            Err(error) => format!("{}\n", super::failure::chain(&error)),
+        };
+        setting.out.redraw(&page)?;
+        tokio::time::sleep(limits::WATCH_EVERY).await;
+    }
+}
+
+fn page(status: &Status, out: &Out) -> String {
+    let mut page = headline(status, out);
+    if let Some(error) = &status.hub.config_error {
+        let title = out.paint(Tone::Bad, "hub.toml was not applied; what runs is the last good one:");
+        // Writing to a string cannot fail, here and below.
+        writeln!(page, "\n{title}\n{}", indented(error)).ok();
+    }
+    page.push('\n');
+    if status.servers.is_empty() {
+        writeln!(page, "no servers yet: add [servers.NAME] with a command to {}", status.hub.config).ok();
+        return page;
+    }
+    let rows = status.servers.iter().map(row).chain([totals(status)]).collect();
+    page.push_str(&out.table(&HEADER, &HEADER[2..], rows));
+    page.push('\n');
+    page.push_str(&estimate(status, out));
+    for server in &status.servers {
+        if let Some(failure) = failure(server, out) {
+            page.push('\n');
+            page.push_str(&failure);
+        }
+    }
+    page
+}
+
+fn headline(status: &Status, out: &Out) -> String {
+    let hub = &status.hub;
+    format!(
+        "{} {}   {}   pid {}   up {}   {} itself\n",
+        out.paint(Tone::Strong, "hub"),
+        hub.version,
+        out.paint(Tone::Strong, &hub.url),
+        hub.pid,
+        span(hub.uptime_seconds),
+        bytes(hub.pss_bytes)
+    )
+}
+
+fn row(server: &Server) -> Vec<(String, Tone)> {
+    let quiet_if = |quiet: bool, text: String| if quiet { ("-".to_owned(), Tone::Faint) } else { (text, Tone::Plain) };
+    let stopped = server.processes == 0;
+    let errors = if server.errors == 0 { Tone::Plain } else { Tone::Busy };
+    let restarts = if server.restarts == 0 { Tone::Plain } else { Tone::Busy };
+    vec![
+        (server.name.clone(), Tone::Strong),
+        (server.state.as_str().to_owned(), tone(server.state)),
+        (server.port.to_string(), Tone::Plain),
+        quiet_if(stopped, server.processes.to_string()),
+        quiet_if(stopped, bytes(server.pss_bytes)),
+        quiet_if(stopped, format!("{:.1}%", server.cpu_percent)),
+        (server.sessions.to_string(), Tone::Plain),
+        (server.calls.to_string(), Tone::Plain),
+        (server.errors.to_string(), errors),
+        (server.restarts.to_string(), restarts),
+        quiet_if(server.uptime_seconds == 0 && server.state != State::Ready, span(server.uptime_seconds)),
+    ]
+}
+
+fn totals(status: &Status) -> Vec<(String, Tone)> {
+    let sum = |pick: fn(&Server) -> u64| status.servers.iter().map(pick).sum::<u64>().to_string();
+    let cpu: f64 = status.servers.iter().map(|server| server.cpu_percent).sum();
+    let totals = &status.totals;
+    let cells = [
+        format!("{} servers", totals.servers),
+        format!("{} ready", totals.ready),
+        String::new(),
+        totals.processes.to_string(),
+        bytes(totals.pss_bytes),
+        format!("{cpu:.1}%"),
+        totals.sessions.to_string(),
+        sum(|server| server.calls),
+        sum(|server| server.errors),
+        sum(|server| server.restarts),
+        String::new(),
+    ];
+    cells.map(|cell| (cell, Tone::Faint)).to_vec()
+}
+
+fn tone(state: State) -> Tone {
+    match state {
+        State::Ready => Tone::Good,
+        State::Starting | State::Backoff | State::Stopping => Tone::Busy,
+        State::Failed => Tone::Bad,
+        State::Stopped | State::Disabled => Tone::Faint,
+    }
+}
+
+fn estimate(status: &Status, out: &Out) -> String {
+    let (without, with) = (&status.without_hub, &status.totals);
+    let text = format!("without hub ≈ {} processes, {}", without.processes, bytes(without.pss_bytes));
+    let now = format!("now {} processes, {}", with.processes, bytes(with.pss_bytes + status.hub.pss_bytes));
+    let assumption = out.paint(Tone::Faint, &format!("({})", without.assumption));
+    format!("{} ({now})\n{assumption}\n", out.paint(Tone::Strong, &text))
+}
+
+/// Stage, message and what to do, for a server that is not well.
+fn failure(server: &Server, out: &Out) -> Option<String> {
+    let failure = server.last_failure.as_ref()?;
+    let exit = if failure.exit.is_empty() { String::new() } else { format!(" ({})", failure.exit) };
+    let title = format!("{}: {} failed{exit}, since {}", server.name, failure.stage, failure.since);
+    let mut text = format!("{}\n{}\n", out.paint(tone_of(server.state), &title), indented(&failure.message));
+    if let Some(hint) = hint(server) {
+        writeln!(text, "  {}: {hint}", out.paint(Tone::Strong, "hint")).ok();
+    }
+    Some(text)
+}
+
+fn tone_of(state: State) -> Tone {
+    if state == State::Ready { Tone::Faint } else { Tone::Bad }
+}
+
+fn hint(server: &Server) -> Option<String> {
+    let stage = server.last_failure.as_ref()?.stage.as_str();
+    match (server.state, stage) {
+        (State::Ready, "listen") => {
+            Some("the server still answers on the hub port; free its own, or change `port`".into())
+        }
+        (State::Ready | State::Disabled, _) => None,
+        (_, "config") => Some("`hub check` shows the line".into()),
+        (_, "spawn") => Some("check `command` in hub.toml".into()),
+        (State::Failed, _) => Some(format!("`hub logs {0}`, then `hub restart {0}`", server.name)),
+        _ => Some(format!("`hub logs {}`", server.name)),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
