@@ -75,8 +75,6 @@ pub const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How far the store may be behind with the last use of a session.
 pub const SESSION_TOUCH_EVERY: Duration = Duration::from_secs(600);
-/// How often sessions and streams are looked through for what expired.
-pub const SESSION_SWEEP_EVERY: Duration = Duration::from_secs(15);
 
 /// Open connections over all listeners.
 pub const CONNECTIONS_MAX: usize = 8192;

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request as HttpRequest};
 
 use crate::limits::BATCH_MAX;
 use crate::mcp::message::{self, Body};
-use crate::mcp::splice::Object;
-use crate::mcp::{Era, ErrorObject, Message, Outcome, ProtocolVersion, Raw, Request, sse};
-use crate::session::{EndpointId, EventId, Form, Kind, Session, Target, Transport};
+use crate::mcp::{Era, ErrorObject, Message, Outcome, ProtocolVersion, sse};
+use crate::session::{Asked, EndpointId, EventId, Form, FromClient, Kind, Session, Target, Transport};
 
 use super::respond::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 use super::{Context, Refusal, Reply, accept_header, body, reply, respond};
@@ -40,6 +39,7 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
     let body = body::collect(body, body_max).await?;
     match message::parse_body(&body) {
         Ok(Body::One(message)) => {
+            let message = FromClient::from(message);
             refuse_modern(&headers, &message)?;
             one(ctx, endpoint, &headers, form, message).await
         }
@@ -51,20 +51,24 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
 /// The one place where the modern revision plugs in: a message that claims it (PROTOCOL 2.1, rows 5 to 9) is refused as a
 /// server does that never heard of it. Clients that probe with `server/discover` then fall back to `initialize`
 /// (CLIENTS A2).
-fn refuse_modern(headers: &HeaderMap, message: &Message) -> Result<(), Refusal> {
-    let named = header(headers, &PROTOCOL_VERSION).and_then(ProtocolVersion::parse);
-    let modern_header = named.is_some_and(|version| version.era() == Era::Modern);
-    let (id, params, initialize) = match message {
-        Message::Request(request) => {
-            (Some(&request.id), request.params.as_ref(), request.method == crate::mcp::Method::Initialize)
+fn refuse_modern(headers: &HeaderMap, message: &FromClient) -> Result<(), Refusal> {
+    let modern_header = names_modern(headers);
+    let (id, claims, initialize) = match message {
+        FromClient::Request(asked) => {
+            (Some(&asked.id), asked.params.claims_modern(), asked.method == crate::mcp::Method::Initialize)
         }
-        Message::Notification(notification) => (None, notification.params.as_ref(), false),
-        Message::Response(_) => (None, None, false),
+        FromClient::Notification(_, params) => (None, params.claims_modern(), false),
+        FromClient::Response(_) => (None, false, false),
     };
-    if claims_modern(params) || (modern_header && !initialize) {
+    if claims || (modern_header && !initialize) {
         return Err(Refusal::malformed(id.cloned(), no_claims()));
     }
     Ok(())
+}
+
+fn names_modern(headers: &HeaderMap) -> bool {
+    let named = header(headers, &PROTOCOL_VERSION).and_then(ProtocolVersion::parse);
+    named.is_some_and(|version| version.era() == Era::Modern)
 }
 
 fn no_claims() -> ErrorObject {
@@ -72,42 +76,32 @@ fn no_claims() -> ErrorObject {
     ErrorObject::invalid_request(format!("Invalid request: this endpoint speaks {latest} and earlier; send initialize"))
 }
 
-fn claims_modern(params: Option<&Raw>) -> bool {
-    const KEY: &str = "io.modelcontextprotocol/protocolVersion";
-    // Most requests carry no claim: one search is cheaper than a scan. Keys may be written with escapes.
-    let claim = params.and_then(|params| {
-        memchr::memmem::find(params, b"protocolVersion").or_else(|| memchr::memchr(b'\\', params))?;
-        Object::scan(&Object::scan(params)?.get("_meta")?)?.get(KEY)
-    });
-    claim.is_some()
-}
-
 async fn one(
     ctx: &Arc<Context>,
     endpoint: &EndpointId,
     headers: &HeaderMap,
     form: Form,
-    message: Message,
+    message: FromClient,
 ) -> Result<Reply, Refusal> {
     let target = target(ctx, endpoint);
-    if let Message::Request(request) = &message
+    if let FromClient::Request(request) = &message
         && request.method == crate::mcp::Method::Initialize
     {
         return initialize(ctx, endpoint, &target, headers, form, request).await;
     }
     let session = find(ctx, endpoint, headers).await?;
     match message {
-        Message::Request(request) => {
+        FromClient::Request(request) => {
             let stream = session.open_post(form, 1);
             let reader = stream.attach();
             session.request(&target, request, &stream).await;
             Ok(reply::post(&session, reader, false, ctx.timing, &ctx.stopping).await)
         }
-        Message::Notification(notification) => {
-            session.notification(&target, notification).await;
+        FromClient::Notification(method, params) => {
+            session.notification(&target, method, params).await;
             Ok(respond::accepted())
         }
-        Message::Response(response) => {
+        FromClient::Response(response) => {
             session.response(response).await;
             Ok(respond::accepted())
         }
@@ -121,7 +115,7 @@ async fn initialize(
     target: &Target,
     headers: &HeaderMap,
     form: Form,
-    request: &Request,
+    request: &Asked,
 ) -> Result<Reply, Refusal> {
     if let Some(id) = header(headers, &SESSION_ID)
         && ctx.sessions.find(id, endpoint, Transport::Streamable).await.is_some()
@@ -129,7 +123,7 @@ async fn initialize(
         let error = ErrorObject::invalid_request("Invalid request: this session is initialized already");
         return Err(Refusal::malformed(Some(request.id.clone()), error));
     }
-    let (outcome, session) = match ctx.sessions.initialize(endpoint, target, request.params.as_ref()).await {
+    let (outcome, session) = match ctx.sessions.initialize(endpoint, target, request.params.raw()).await {
         Ok((session, result)) => (Outcome::Result(result), Some(session)),
         Err(error) => (error.into(), None),
     };
@@ -165,24 +159,25 @@ async fn batch(
     }
     let messages: Vec<Message> =
         elements.into_iter().collect::<Result<_, _>>().map_err(|not| Refusal::malformed(None, not.to_error()))?;
+    let messages: Vec<FromClient> = messages.into_iter().map(FromClient::from).collect();
     for message in &messages {
         refuse_modern(headers, message).map_err(|_claim| Refusal::malformed(None, no_claims()))?;
     }
     let target = target(ctx, endpoint);
-    let requests = messages.iter().filter(|message| matches!(message, Message::Request(_))).count();
+    let requests = messages.iter().filter(|message| matches!(message, FromClient::Request(_))).count();
     // Several responses as events, unless the client takes only JSON.
     let form = if form == Form::Either { Form::Events } else { form };
     let stream = session.open_post(form, requests);
     let reader = stream.attach();
     for message in messages {
         match message {
-            Message::Request(request) => {
+            FromClient::Request(request) => {
                 let (session, target, stream) = (session.clone(), target.clone(), stream.clone());
                 // Each on its own: one that must wait does not hold up the others.
                 ctx.sessions.scope().spawn("batch", async move { session.request(&target, request, &stream).await });
             }
-            Message::Notification(notification) => session.notification(&target, notification).await,
-            Message::Response(response) => session.response(response).await,
+            FromClient::Notification(method, params) => session.notification(&target, method, params).await,
+            FromClient::Response(response) => session.response(response).await,
         }
     }
     if requests == 0 {
@@ -224,8 +219,7 @@ async fn delete(ctx: &Arc<Context>, endpoint: &EndpointId, headers: &HeaderMap) 
 
 /// `GET` and `DELETE` have no meaning in the modern revision (PROTOCOL 2.1, row 2).
 fn refuse_modern_method(headers: &HeaderMap) -> Result<(), Refusal> {
-    let named = header(headers, &PROTOCOL_VERSION).and_then(ProtocolVersion::parse);
-    if named.is_some_and(|version| version.era() == Era::Modern) {
+    if names_modern(headers) {
         return Err(Refusal::WrongMethod { allow: "POST" });
     }
     Ok(())
@@ -251,6 +245,7 @@ pub(super) fn target(ctx: &Context, endpoint: &EndpointId) -> Target {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// A header's text; one that is no text names nothing that hub gave out.
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }

@@ -14,7 +14,7 @@ use hyper::{Method, Request as HttpRequest};
 
 use crate::mcp::message::{self, Body as MessageBody};
 use crate::mcp::{ErrorObject, Message, ProtocolVersion, sse};
-use crate::session::{EndpointId, Session, Sessions, Target, Transport};
+use crate::session::{EndpointId, Form, FromClient, Session, Sessions, Target, Transport};
 
 use super::endpoint::target;
 use super::reply::{Dialect, EventBody};
@@ -30,7 +30,6 @@ pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpReques
 }
 
 async fn get(ctx: &Arc<Context>, endpoint: &EndpointId, request: &HttpRequest<Incoming>) -> Result<Reply, Refusal> {
-    use crate::session::Form;
     if !matches!(accept_header::form(request.headers()), Some(Form::Either | Form::Events)) {
         return Err(Refusal::NotAcceptable { wanted: "text/event-stream" });
     }
@@ -57,9 +56,10 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
     let body = body::collect(body, body_max).await?;
     let messages = match message::parse_body(&body) {
         Ok(MessageBody::One(message)) => vec![message],
-        Ok(MessageBody::Batch(elements)) if takes_batches(&session) => {
-            elements.into_iter().collect::<Result<_, _>>().map_err(|not| Refusal::malformed(None, not.to_error()))?
-        }
+        Ok(MessageBody::Batch(elements)) if takes_batches(&session) => elements
+            .into_iter()
+            .collect::<Result<Vec<Message>, _>>()
+            .map_err(|not| Refusal::malformed(None, not.to_error()))?,
         Ok(MessageBody::Batch(_)) => {
             let error = ErrorObject::invalid_request("Invalid request: batches exist in revision 2025-03-26 only");
             return Err(Refusal::malformed(None, error));
@@ -68,7 +68,7 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
     };
     let target = target(ctx, endpoint);
     for message in messages {
-        take(ctx, &session, &target, message).await;
+        take(ctx, &session, &target, message.into()).await;
     }
     Ok(respond::accepted())
 }
@@ -78,14 +78,14 @@ fn takes_batches(session: &Session) -> bool {
 }
 
 /// Serves a message; its answer comes on the stream, so the POST is not held up by it.
-async fn take(ctx: &Arc<Context>, session: &Arc<Session>, target: &Target, message: Message) {
+async fn take(ctx: &Arc<Context>, session: &Arc<Session>, target: &Target, message: FromClient) {
     match message {
-        Message::Request(request) => {
+        FromClient::Request(request) => {
             let (session, target) = (session.clone(), target.clone());
             ctx.sessions.scope().spawn("sse-request", async move { session.request_on_sse(&target, request).await });
         }
-        Message::Notification(notification) => session.notification(target, notification).await,
-        Message::Response(response) => session.response(response).await,
+        FromClient::Notification(method, params) => session.notification(target, method, params).await,
+        FromClient::Response(response) => session.response(response).await,
     }
 }
 

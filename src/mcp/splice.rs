@@ -4,6 +4,7 @@
 //! nothing. May not: reorder, reformat or drop what it was not told to.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -54,6 +55,18 @@ impl Object {
             let key = scan::unquote(&self.raw[member.key.clone()])?.into_owned();
             Some((key, self.raw.slice(member.value.clone())))
         })
+    }
+
+    /// Whether any key stands twice, in whatever spelling.
+    pub fn has_duplicates(&self) -> bool {
+        let key = |member: &Member| &self.raw[member.key.clone()];
+        let escaped = self.members.iter().any(|member| memchr::memchr(b'\\', key(member)).is_some());
+        if self.members.len() <= 16 && !escaped {
+            let mut earlier = self.members.iter().enumerate();
+            return earlier.any(|(index, member)| self.members[..index].iter().any(|other| key(other) == key(member)));
+        }
+        let mut seen = HashSet::new();
+        !self.members.iter().filter_map(|member| scan::unquote(key(member))).all(|spelled| seen.insert(spelled))
     }
 
     fn spells(&self, member: &Member, key: &str) -> bool {
@@ -167,6 +180,11 @@ mod tests {
     fn duplicates_are_seen_through_escapes() {
         let object = Object::scan(&raw(r#"{"name":1,"n\u0061me":2}"#)).expect("object");
         assert_eq!(object.get_once("name"), Err(Duplicate));
+        let duplicates = |text: &str| Object::scan(&raw(text)).expect("object").has_duplicates();
+        assert!(object.has_duplicates() && duplicates(r#"{"a":1,"b":2,"a":3}"#));
+        assert!(!duplicates("{}") && !duplicates(r#"{"a":{"a":1},"b":"a","n\u0061":3}"#));
+        let many = |last: usize| (0..99).chain([last]).map(|n| format!("\"k{n}\":1")).collect::<Vec<_>>().join(",");
+        assert!(duplicates(&format!("{{{}}}", many(50))) && !duplicates(&format!("{{{}}}", many(100))));
         assert_eq!(object.get_once("other"), Ok(None));
     }
 

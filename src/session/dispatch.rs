@@ -12,8 +12,7 @@ use crate::aggregate::{Aggregate, UriForm};
 use crate::limits::CALLS_PER_SESSION_MAX;
 use crate::mcp::error::Reason;
 use crate::mcp::meta::Level;
-use crate::mcp::splice::{Object, progress_token};
-use crate::mcp::{ErrorObject, Method, Notification, Outcome, ProtocolVersion, Raw, Request, RequestId, Response};
+use crate::mcp::{ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId, Response};
 use crate::server::registry::{NotRunning, Registered};
 use crate::server::{CallId, Handshake, NewCall, NewCaller, ServerHandle, next_id};
 
@@ -21,6 +20,7 @@ use super::call::{Call, Effect};
 use super::convert;
 use super::negotiate::{self, Hello};
 use super::outlet::{Nobody, SessionOutlet};
+use super::params::{Asked, Params};
 use super::state::{Binding, Session};
 use super::stream::Stream;
 
@@ -71,15 +71,16 @@ impl Drop for Unsent {
 
 impl Session {
     /// Serves one request. Returns when it is answered, or on its way to a server; the answer comes on `stream`.
-    pub async fn request(self: &Arc<Self>, target: &Target, request: Request, stream: &Arc<Stream>) {
-        let Request { id, method, params } = request;
+    pub async fn request(self: &Arc<Self>, target: &Target, request: Asked, stream: &Arc<Stream>) {
+        let Asked { id, method, params } = request;
         let refusal: ErrorObject = match method {
+            _ if params.is_ambiguous() => ErrorObject::invalid_params("Invalid params: a member stands twice"),
             Method::Ping => return stream.respond(None, &id, &Outcome::empty()),
             Method::Initialize => ErrorObject::invalid_request("Invalid request: this session is initialized already"),
             Method::Discover | Method::Listen => ErrorObject::method_not_found(method.name()),
             _ => match self.register(id.clone(), method, stream) {
                 Ok(call) => {
-                    if let Some(token) = params.as_ref().and_then(progress_token) {
+                    if let Some(token) = params.progress_token() {
                         stream.expect_progress(call.number, token);
                     }
                     return self.serve(target, call, params).await;
@@ -91,12 +92,12 @@ impl Session {
     }
 
     /// Serves one request of HTTP+SSE, whose answers all go to the session's one stream.
-    pub async fn request_on_sse(self: &Arc<Self>, target: &Target, request: Request) {
+    pub async fn request_on_sse(self: &Arc<Self>, target: &Target, request: Asked) {
         let Some(stream) = self.listening() else { return };
         if request.method != Method::Initialize || self.hello().is_some() {
             return self.request(target, request, &stream).await;
         }
-        let answer = match (Hello::parse(request.params.as_ref()), target.handshake().await) {
+        let answer = match (Hello::parse(request.params.raw()), target.handshake().await) {
             (Ok(hello), Ok(handshake)) => {
                 let answer = negotiate::answer(hello.version, &handshake);
                 self.lock().hello = Some(hello);
@@ -108,10 +109,9 @@ impl Session {
     }
 
     /// Serves a notification.
-    pub async fn notification(self: &Arc<Self>, target: &Target, notification: Notification) {
-        let Notification { method, params } = notification;
+    pub async fn notification(self: &Arc<Self>, target: &Target, method: Method, params: Params) {
         match method {
-            Method::Cancelled => self.cancel(params.as_ref()).await,
+            Method::Cancelled => self.cancel(&params).await,
             Method::Progress => self.ask_progress(params).await,
             // hub answers `roots/list` itself: one client's roots are not a shared child's (PROTOCOL 1.1).
             Method::RootsChanged => {}
@@ -120,7 +120,7 @@ impl Session {
                 if let Target::Server(server) = target
                     && let Ok(binding) = self.bind(server, None).await
                 {
-                    binding.instance.notify(method, params).await;
+                    binding.instance.notify(method, params.into_raw()).await;
                 }
             }
         }
@@ -179,7 +179,7 @@ impl Session {
         Ok(call)
     }
 
-    async fn serve(self: &Arc<Self>, target: &Target, call: Arc<Call>, params: Option<Raw>) {
+    async fn serve(self: &Arc<Self>, target: &Target, call: Arc<Call>, params: Params) {
         let mut unsent = Unsent(Some(call.clone()));
         let outcome = match target {
             Target::Server(server) => self.serve_one(server, &call, params).await,
@@ -197,34 +197,36 @@ impl Session {
         self: &Arc<Self>,
         server: &ServerHandle,
         call: &Arc<Call>,
-        params: Option<Raw>,
+        params: Params,
     ) -> Result<(), Outcome> {
-        let member = |key: &str| params.as_ref().and_then(Object::scan).and_then(|object| object.get_str(key));
+        let has_tasks = call.version >= ProtocolVersion::V2025_11_25;
         let effect = match call.method {
-            Method::SetLevel => Effect::Level(level(member("level"))?),
-            Method::Subscribe => Effect::Subscribe(server.name().clone(), uri(member("uri"))?, UriForm::Own),
-            Method::Unsubscribe => Effect::Unsubscribe(server.name().clone(), uri(member("uri"))?),
+            Method::SetLevel => Effect::Level(level(params.text("level"))?),
+            Method::Subscribe => Effect::Subscribe(server.name().clone(), uri(params.text("uri"))?, UriForm::Own),
+            Method::Unsubscribe => Effect::Unsubscribe(server.name().clone(), uri(params.text("uri"))?),
+            Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksCancel if !has_tasks => {
+                return Err(ErrorObject::method_not_found(call.method.name()).into());
+            }
             _ => Effect::None,
         };
-        self.forward(server, None, call, effect, params).await
+        // A `task` member of an older session asks for nothing (PROTOCOL 1.12).
+        let params = if has_tasks { params } else { params.without("task") };
+        self.forward(server, None, call, effect, params.into_raw()).await
     }
 
     async fn serve_all(
         self: &Arc<Self>,
         aggregate: &Arc<Aggregate>,
         call: &Arc<Call>,
-        params: Option<Raw>,
+        params: Params,
     ) -> Result<(), Outcome> {
         if let Some(kind) = call.method.list_kind() {
-            let cursor = params.as_ref().and_then(Object::scan).and_then(|object| object.get("cursor"));
-            return Err(aggregate.list(kind, cursor.as_ref()).await);
+            return Err(aggregate.list(kind, params.get("cursor").as_ref()).await);
         }
         match call.method {
             Method::SetLevel => {
-                let name = params.as_ref().and_then(Object::scan).and_then(|object| object.get_str("level"));
-                let level = level(name)?;
-                self.apply(&Effect::Level(level));
-                self.level_everywhere(params).await;
+                self.apply(&Effect::Level(level(params.text("level"))?));
+                self.level_everywhere(params.into_raw()).await;
                 return Err(Outcome::empty());
             }
             Method::ToolsCall
@@ -235,7 +237,7 @@ impl Session {
             | Method::Complete => {}
             _ => return Err(ErrorObject::method_not_found(call.method.name()).into()),
         }
-        let routed = aggregate.route(&call.method, params).await?;
+        let routed = aggregate.route(&call.method, params.without("task").into_raw()).await?;
         let effect = match (&call.method, routed.uri) {
             (Method::Subscribe, Some(uri)) => Effect::Subscribe(routed.server.name().clone(), uri.own, uri.form),
             (Method::Unsubscribe, Some(uri)) => Effect::Unsubscribe(routed.server.name().clone(), uri.own),
@@ -253,8 +255,6 @@ impl Session {
         params: Option<Raw>,
     ) -> Result<(), Outcome> {
         let binding = self.bind(server, aggregate).await?;
-        let params =
-            if call.version < ProtocolVersion::V2025_11_25 { params.map(|raw| without_task(&raw)) } else { params };
         if !matches!(effect, Effect::None) {
             call.effect.set(effect).ok();
         }
@@ -273,22 +273,20 @@ impl Session {
     }
 
     /// `notifications/cancelled` of the client: only its own calls can be meant.
-    async fn cancel(&self, params: Option<&Raw>) {
-        let Some(params) = params.and_then(Object::scan) else { return };
+    async fn cancel(&self, params: &Params) {
         let id = params.get("requestId").and_then(RequestId::from_raw);
         let Some(call) = id.and_then(|id| self.lock().in_flight.remove(&id)) else { return };
-        call.cancel(params.get_str("reason")).await;
+        call.cancel(params.text("reason")).await;
     }
 
     /// `notifications/progress` of the client about an ask: hub's token for it is the ask's number.
-    async fn ask_progress(&self, params: Option<Raw>) {
-        let Some(params) = params else { return };
-        let token = Object::scan(&params).and_then(|object| object.get("progressToken")).and_then(RequestId::from_raw);
+    async fn ask_progress(&self, params: Params) {
+        let token = params.get("progressToken").and_then(RequestId::from_raw);
         let open = token.and_then(|token| token.as_number()).and_then(|number| {
             let state = self.lock();
             state.asks.get(&number).map(|open| (open.binding.clone(), open.ask))
         });
-        if let Some((binding, ask)) = open {
+        if let (Some((binding, ask)), Some(params)) = (open, params.into_raw()) {
             binding.instance.ask_progress(ask, params).await;
         }
     }
@@ -403,12 +401,6 @@ impl Call {
             binding.instance.cancel(self.number, reason).await;
         }
     }
-}
-
-/// Tasks begin with 2025-11-25: a `task` member of an older session asks for none (PROTOCOL 1.12).
-fn without_task(params: &Raw) -> Raw {
-    let object = memchr::memmem::find(params, b"\"task\"").and_then(|_| Object::scan(params));
-    object.map_or_else(|| params.clone(), |object| object.edit(&[("task", None)]))
 }
 
 fn level(name: Option<String>) -> Result<Level, ErrorObject> {

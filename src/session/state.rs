@@ -93,7 +93,7 @@ pub struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) replay: Account,
     /// Milliseconds between the table's start and the last use.
-    pub(super) used: AtomicU64,
+    used: AtomicU64,
     /// The last use that the store knows of.
     kept_use: AtomicU64,
     state: Mutex<State>,
@@ -227,6 +227,10 @@ impl Session {
         let mut state = self.lock();
         let streams = if last.kind == Kind::Get { &state.gets } else { &state.posts };
         let stream = streams.iter().find(|stream| stream.number() == last.stream)?.clone();
+        let ttl = self.shared.options().replay_ttl;
+        if stream.finished_at().is_some_and(|at| at + ttl <= Instant::now()) {
+            return None;
+        }
         let reader = stream.resume(last.seq)?;
         if last.kind == Kind::Get {
             state.flush_outbox(&stream);
@@ -323,22 +327,29 @@ impl Session {
 
     // --- keeping -----------------------------------------------------------------------------------------------
 
-    /// Notes a use, in milliseconds since the table's start.
-    pub(super) fn touch(&self, millis: u64) {
-        self.used.store(millis, Ordering::Relaxed);
+    /// Notes a use.
+    pub(super) fn touch(&self) {
+        self.used.store(self.millis(Instant::now()), Ordering::Relaxed);
     }
 
-    /// Its last use, in milliseconds since the table's start.
-    pub(super) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.shared.started).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Its last use, if the store is more than `lag` milliseconds behind; from now on the store knows it.
-    pub(super) fn use_to_keep(&self, lag: u64) -> Option<u64> {
+    /// When it was last used: a request came, or a stream was read.
+    pub(super) fn used(&self) -> Instant {
+        let touched = self.shared.started + Duration::from_millis(self.used.load(Ordering::Relaxed));
+        let state = self.lock();
+        let read = state.gets.iter().chain(&state.posts).filter_map(|stream| stream.unread_since()).max();
+        read.map_or(touched, |read| read.max(touched))
+    }
+
+    /// Its last use, if the store is more than `lag` behind; from now on the store knows it.
+    pub(super) fn use_to_keep(&self, lag: Duration) -> Option<Instant> {
         let used = self.used();
-        let behind = used.saturating_sub(self.kept_use.load(Ordering::Relaxed)) > lag;
-        behind.then(|| {
-            self.kept_use.store(used, Ordering::Relaxed);
+        let kept = self.shared.started + Duration::from_millis(self.kept_use.load(Ordering::Relaxed));
+        (used.saturating_duration_since(kept) > lag).then(|| {
+            self.kept_use.store(self.millis(used), Ordering::Relaxed);
             used
         })
     }

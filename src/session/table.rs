@@ -62,6 +62,8 @@ impl From<&HubSpec> for Options {
 #[derive(Debug)]
 pub(super) struct Shared {
     options: Mutex<Options>,
+    /// Uses are counted from here.
+    pub(super) started: Instant,
     pub(super) scope: Scope,
     pub(super) replay: Arc<replay::Hub>,
     pub(super) durable: Durable,
@@ -77,7 +79,6 @@ impl Shared {
 #[derive(Debug)]
 pub struct Sessions {
     shared: Arc<Shared>,
-    started: Instant,
     sessions: RwLock<HashMap<Arc<str>, Arc<Session>>>,
     /// When the store was last looked through.
     looked: Mutex<Option<Instant>>,
@@ -86,13 +87,14 @@ pub struct Sessions {
 impl Sessions {
     /// The sessions of this run, and those that `store` kept of earlier ones. What they start runs in `scope`.
     pub fn new(options: Options, store: Option<Store>, scope: Scope) -> Arc<Self> {
-        let shared = Shared { options: Mutex::new(options), scope, replay: Arc::default(), durable: Durable(store) };
-        Arc::new(Self {
-            shared: Arc::new(shared),
+        let shared = Shared {
+            options: Mutex::new(options),
             started: Instant::now(),
-            sessions: RwLock::default(),
-            looked: Mutex::new(None),
-        })
+            scope,
+            replay: Arc::default(),
+            durable: Durable(store),
+        };
+        Arc::new(Self { shared: Arc::new(shared), sessions: RwLock::default(), looked: Mutex::new(None) })
     }
 
     /// Where the tasks of sessions run.
@@ -132,7 +134,7 @@ impl Sessions {
     }
 
     async fn admit(&self, session: &Arc<Session>) {
-        session.touch(self.now());
+        session.touch();
         tracing::debug!(session = session.log_name(), endpoint = %session.endpoint(), "session opened");
         let surplus = {
             let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
@@ -151,10 +153,19 @@ impl Sessions {
             Some(session) => session,
             None => self.restore(id).await?,
         };
-        (session.endpoint == *endpoint && session.transport == transport).then(|| {
-            session.touch(self.now());
-            session
-        })
+        if session.endpoint != *endpoint || session.transport != transport {
+            return None;
+        }
+        if self.is_idle_too_long(&session) {
+            self.end(&session).await;
+            return None;
+        }
+        session.touch();
+        Some(session)
+    }
+
+    fn is_idle_too_long(&self, session: &Session) -> bool {
+        !session.is_busy() && session.used() + self.shared.options().expiry <= Instant::now()
     }
 
     fn in_memory(&self, id: &str) -> Option<Arc<Session>> {
@@ -218,9 +229,9 @@ impl Sessions {
     /// The endpoints of sessions that somebody seems to sit behind: a stream is read, a call runs, or they were used
     /// within `recent`. Clients that go away without a word leave sessions that are none of these.
     pub fn in_use(&self, recent: Duration) -> Vec<EndpointId> {
-        let since = self.now().saturating_sub(u64::try_from(recent.as_millis()).unwrap_or(u64::MAX));
+        let now = Instant::now();
         let sessions = self.all();
-        let in_use = sessions.iter().filter(|session| session.used() >= since || session.is_busy());
+        let in_use = sessions.iter().filter(|session| session.used() + recent >= now || session.is_busy());
         in_use.map(|session| session.endpoint().clone()).collect()
     }
 
@@ -278,17 +289,17 @@ impl Sessions {
     /// One round of [`Self::keep`].
     pub async fn sweep(&self) {
         let (all, options) = (self.all(), self.shared.options());
-        let (now, millis) = (Instant::now(), self.now());
+        let now = Instant::now();
         for session in &all {
             for call in session.sweep(now, options.replay_ttl, options.abandon_after) {
                 tracing::info!(session = session.log_name(), method = call.method.name(), "client is gone: cancelled");
                 call.cancel(Some("the client went away".into())).await;
             }
-            if session.is_busy() {
-                session.touch(millis);
-            } else if millis.saturating_sub(session.used()) >= as_millis(options.expiry) {
+            if self.is_idle_too_long(session) {
                 tracing::info!(session = session.log_name(), "session expired");
                 self.end(session).await;
+            } else if session.is_busy() {
+                session.touch();
             }
         }
         self.keep_uses(&all, SESSION_TOUCH_EVERY);
@@ -297,12 +308,11 @@ impl Sessions {
 
     /// Writes down the last uses that the store is more than `lag` behind with.
     fn keep_uses(&self, all: &[Arc<Session>], lag: Duration) {
-        let (now, unix) = (self.now(), durable::unix_now());
+        let (now, unix) = (Instant::now(), durable::unix_now());
         let behind = all.iter().filter(|session| session.transport == Transport::Streamable && !session.is_ended());
         let touches = behind.filter_map(|session| {
-            let used = session.use_to_keep(as_millis(lag))?;
-            let ago = i64::try_from(now.saturating_sub(used) / 1000).unwrap_or(0);
-            Some((session.id().to_string(), unix - ago))
+            let used = session.use_to_keep(lag)?;
+            Some((session.id().to_string(), unix - as_seconds(now.saturating_duration_since(used))))
         });
         self.shared.durable.touch(touches.collect());
     }
@@ -326,15 +336,6 @@ impl Sessions {
             }
         }
     }
-
-    /// Milliseconds since this table was made.
-    fn now(&self) -> u64 {
-        as_millis(self.started.elapsed())
-    }
-}
-
-fn as_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn as_seconds(duration: Duration) -> i64 {
