@@ -31,6 +31,8 @@ pub const GHOST: Duration = Duration::from_secs(10);
 pub const TOMBSTONE: Duration = Duration::from_secs(3600);
 /// Parallel requests of one call are collected this long before the baton passes.
 pub const BATON_COLLECT: Duration = Duration::from_millis(50);
+/// Asks read within this time of one another may be of one call: the collection time, and slack for a slow pipe.
+pub const BATON_WINDOW: Duration = Duration::from_millis(250);
 /// How long an answer may wait for the baton before it is written anyway.
 pub const BATON_ANSWER_WAIT: Duration = Duration::from_secs(20);
 /// `list_changed` of one kind is coalesced this long.

@@ -24,8 +24,8 @@ use super::{Mux, Output};
 /// Where an ask stands.
 #[derive(Debug)]
 enum Stage {
-    /// Several callers may be the owner; these calls are left.
-    Held(Vec<WireId>),
+    /// Several callers may be the owner: these calls are left, and these owners cancelled one that may have been it.
+    Held { calls: Vec<WireId>, ghosts: Vec<CallerId> },
     /// Shown to its owner.
     Relayed(CallerId),
     /// Answered; the answer waits for the baton.
@@ -43,18 +43,20 @@ pub(super) struct AskEntry {
     call: Option<CallId>,
     /// Calls of the owner that may have caused it. Empty from the start for task-related and unsolicited ones.
     causes: Vec<WireId>,
+    /// The window of the owner's load that it counts in, if it counts.
+    window: Option<Duration>,
 }
 
 impl AskEntry {
     pub(super) fn owner(&self) -> Option<CallerId> {
         match self.stage {
-            Stage::Held(_) => None,
+            Stage::Held { .. } => None,
             Stage::Relayed(owner) | Stage::Answered(owner, _) => Some(owner),
         }
     }
 
-    pub(super) fn has_causes(&self) -> bool {
-        !self.causes.is_empty()
+    pub(super) fn counts(&self) -> bool {
+        self.window.is_some()
     }
 }
 
@@ -96,7 +98,15 @@ impl Mux {
         let ask = AskId(self.next_ask);
         self.next_ask += 1;
         let task = params.as_ref().and_then(meta::related_task);
-        let entry = AskEntry { id, method, params, stage: Stage::Held(Vec::new()), call: None, causes: Vec::new() };
+        let entry = AskEntry {
+            id,
+            method,
+            params,
+            stage: Stage::Held { calls: Vec::new(), ghosts: Vec::new() },
+            call: None,
+            causes: Vec::new(),
+            window: None,
+        };
         self.ask_ids.insert(entry.id.clone(), ask);
         self.asks.insert(ask, entry);
         if let Some(task) = task {
@@ -107,15 +117,15 @@ impl Mux {
         }
         match self.owners.candidates(self.baton(), now) {
             Candidates::One(owner) => self.relay(ask, owner, now),
-            Candidates::Several(calls) => self.hold(ask, calls, now),
+            Candidates::Several { calls, ghosts } => self.hold(ask, Stage::Held { calls, ghosts }, now),
             Candidates::Ghost => self.answer_now(ask, &ambiguous().into()),
             Candidates::Nobody => self.unsolicited(ask, now),
         }
     }
 
-    fn hold(&mut self, ask: AskId, calls: Vec<WireId>, now: Duration) {
+    fn hold(&mut self, ask: AskId, held: Stage, now: Duration) {
         if let Some(entry) = self.asks.get_mut(&ask) {
-            entry.stage = Stage::Held(calls);
+            entry.stage = held;
             self.held.push(ask);
             self.timers.arm(now + ASK_HOLD, Timer::Hold(ask));
         }
@@ -127,7 +137,7 @@ impl Mux {
     /// Calls ended: perhaps only one owner is left for what is held.
     pub(super) fn resolve_held(&mut self, now: Duration) {
         for ask in self.held.clone() {
-            let Some(AskEntry { stage: Stage::Held(calls), .. }) = self.asks.get_mut(&ask) else {
+            let Some(AskEntry { stage: Stage::Held { calls, ghosts }, .. }) = self.asks.get_mut(&ask) else {
                 self.held.retain(|held| *held != ask);
                 continue;
             };
@@ -135,14 +145,15 @@ impl Mux {
             let mut left: Vec<CallerId> = calls.iter().map(|wire| self.calls[&self.wires[wire]].owner()).collect();
             left.sort_unstable();
             left.dedup();
-            // A candidate that was cancelled may still be the one: then no living call can be.
-            let ghost = calls.is_empty() || self.owners.iter().any(|(o, l)| !left.contains(o) && !l.ghosts.is_empty());
+            // A candidate that was cancelled may be the one, however long ago: then no other owner's call can be.
+            let ghost = ghosts.iter().any(|owner| !left.contains(owner));
             match left[..] {
-                [owner] if !ghost => {
+                _ if ghost => self.answer_now(ask, &ambiguous().into()),
+                [] => self.answer_now(ask, &ambiguous().into()),
+                [owner] => {
                     self.held.retain(|held| *held != ask);
                     self.relay(ask, owner, now);
                 }
-                [] | [_] => self.answer_now(ask, &ambiguous().into()),
                 _ => {}
             }
         }
@@ -189,10 +200,9 @@ impl Mux {
         {
             self.elicitations.insert(id, owner);
         }
-        if !causes.is_empty() {
-            let load = self.owners.load(owner);
-            load.asks += 1;
-            load.collecting_until = now + BATON_COLLECT;
+        // A cancelled call of the same owner may have asked: then none of the living ones is known to wait.
+        if !causes.is_empty() && !self.owners.load(owner).ghost(now) {
+            entry.window = Some(self.owners.load(owner).asked(now));
             if self.options.interactive {
                 self.timers.arm(now + BATON_COLLECT, Timer::Look);
             }
@@ -264,10 +274,8 @@ impl Mux {
         self.ask_ids.remove(&entry.id);
         self.held.retain(|held| *held != ask);
         self.answers.retain(|waiting| *waiting != ask);
-        if let (Some(owner), false) = (entry.owner(), entry.causes.is_empty()) {
-            let load = self.owners.load(owner);
-            load.asks = load.asks.saturating_sub(1);
-            load.collecting_until = Duration::ZERO;
+        if let (Some(owner), Some(window)) = (entry.owner(), entry.window) {
+            self.owners.load(owner).answered(window);
         }
         Some(entry)
     }
@@ -299,6 +307,12 @@ impl Mux {
         }
         let mut void: Vec<AskId> = Vec::new();
         for (id, entry) in &mut self.asks {
+            if let Stage::Held { calls, ghosts } = &mut entry.stage
+                && cancelled
+                && calls.contains(&wire)
+            {
+                ghosts.push(owner);
+            }
             if entry.owner() == Some(owner) && !entry.causes.is_empty() && entry.causes.contains(&wire) {
                 if entry.causes.len() == 1 {
                     void.push(*id);

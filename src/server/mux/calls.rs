@@ -286,21 +286,29 @@ impl Mux {
                 call.repeated = true;
                 self.calls.insert(id, call);
                 again.push(id);
-            } else if matches!(call.purpose, Purpose::Subscribe(_) | Purpose::Unsubscribe(_)) {
-                // Subscriptions are replayed as a whole; their waiters stay.
-            } else if let Purpose::Level(Some(waiter)) = call.purpose {
-                self.finish(waiter, Outcome::empty());
+            } else if call.purpose != Purpose::Delivered {
+                self.forget_own(&call.purpose);
             } else {
                 let message = format!("{why}; the request may have run, hub does not repeat it");
                 self.conclude(id, &call, ErrorObject::internal(Reason::ServerRestarted, message).into(), now);
             }
         }
-        self.queue.retain(|id| self.calls.get(id).is_some_and(|call| call.purpose == Purpose::Delivered));
-        self.calls.retain(|_, call| call.purpose == Purpose::Delivered);
+        let own: Vec<Call> =
+            self.calls.extract_if(|_, call| call.purpose != Purpose::Delivered).map(|(_, call)| call).collect();
+        own.iter().for_each(|call| self.forget_own(&call.purpose));
+        self.queue.retain(|id| self.calls.contains_key(id));
         for id in again.into_iter().rev() {
             self.queue.push_front(id);
         }
         self.subscriptions.child_gone();
+    }
+
+    /// A request of the mux itself dies with the child. Levels and subscriptions are replayed as a whole to the next
+    /// one; who waits for a subscription goes on waiting, a level counts as accepted.
+    fn forget_own(&mut self, purpose: &Purpose) {
+        if let Purpose::Level(Some(waiter)) = purpose {
+            self.finish(*waiter, Outcome::empty());
+        }
     }
 
     /// Fails everything that waits: the server will not come back by itself.

@@ -36,9 +36,9 @@ impl Mux {
             if !load.live.is_sorted() || load.live.iter().any(|wire| !self.wires.contains_key(wire)) {
                 return Err(format!("loads of {owner:?} are not its calls"));
             }
-            let relayed = self.asks.values().filter(|ask| ask.owner() == Some(*owner) && ask.has_causes()).count();
-            if relayed != load.asks {
-                return Err(format!("{owner:?} has {} asks, {relayed} are relayed", load.asks));
+            let relayed = self.asks.values().filter(|ask| ask.owner() == Some(*owner) && ask.counts()).count();
+            if relayed != load.asks() {
+                return Err(format!("{owner:?} has {} asks, {relayed} are relayed", load.asks()));
             }
             if *owner != CallerId::HUB && !self.callers.contains_key(owner) && !load.live.is_empty() {
                 return Err(format!("{owner:?} is gone and has calls at the child"));

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::outlet::CallerId;
+use crate::limits::{BATON_COLLECT, BATON_WINDOW};
 use crate::mcp::WireId;
 
 /// What one owner has at the child.
@@ -16,19 +17,52 @@ pub(super) struct Load {
     pub(super) live: Vec<WireId>,
     /// Cancelled calls whose handler may still ask, with the time until which it may.
     pub(super) ghosts: Vec<(WireId, Duration)>,
-    /// Asks relayed to this owner whose answers are not written yet.
-    pub(super) asks: usize,
-    /// Parallel asks of one call are still being collected until then.
-    pub(super) collecting_until: Duration,
+    /// Asks relayed to this owner whose answers are not written yet, by the window that they were read in.
+    windows: Vec<Window>,
+}
+
+/// Asks that were read close to one another: perhaps of one call, perhaps of several. Asks of different windows are of
+/// different calls, because a call that waits for an answer asks nothing more (stated assumption of PROTOCOL 1.11.7).
+#[derive(Debug, Clone)]
+struct Window {
+    began: Duration,
+    asks: usize,
 }
 
 impl Load {
-    /// Can a call of this owner send another ask? A call that waits for an answer cannot (stated assumption of 1.11.7).
+    /// Can a call of this owner send another ask? One call per window is known to wait for an answer; while a window is
+    /// being collected, that call may still ask.
     pub(super) fn unblocked(&self, now: Duration) -> bool {
-        self.live.len() > self.asks || (!self.live.is_empty() && self.collecting_until > now)
+        let collecting = self.windows.last().is_some_and(|window| window.began + BATON_COLLECT > now);
+        self.live.len() > self.windows.len() || (!self.live.is_empty() && collecting)
     }
 
-    fn ghost(&self, now: Duration) -> bool {
+    /// An ask was relayed. Says in which window, for [`Self::answered`].
+    pub(super) fn asked(&mut self, now: Duration) -> Duration {
+        match self.windows.last_mut() {
+            Some(window) if window.began + BATON_WINDOW > now => {
+                window.asks += 1;
+                window.began
+            }
+            _ => {
+                self.windows.push(Window { began: now, asks: 1 });
+                now
+            }
+        }
+    }
+
+    /// The answer of an ask of that window was written.
+    pub(super) fn answered(&mut self, began: Duration) {
+        self.windows.iter_mut().filter(|window| window.began == began).for_each(|window| window.asks -= 1);
+        self.windows.retain(|window| window.asks > 0);
+    }
+
+    /// Asks without an answer.
+    pub(super) fn asks(&self) -> usize {
+        self.windows.iter().map(|window| window.asks).sum()
+    }
+
+    pub(super) fn ghost(&self, now: Duration) -> bool {
         self.ghosts.iter().any(|(_, until)| *until > now)
     }
 }
@@ -40,8 +74,8 @@ pub(super) enum Candidates {
     Nobody,
     /// Exactly this owner.
     One(CallerId),
-    /// Several; these are their calls.
-    Several(Vec<WireId>),
+    /// Several: these are their calls, and these owners have a cancelled call besides.
+    Several { calls: Vec<WireId>, ghosts: Vec<CallerId> },
     /// A cancelled call of another owner may be the one: never resolvable to a living call.
     Ghost,
 }
@@ -91,7 +125,7 @@ impl Owners {
     pub(super) fn sweep(&mut self, now: Duration, gone: impl Fn(CallerId) -> bool) {
         self.loads.retain(|owner, load| {
             load.ghosts.retain(|(_, until)| *until > now);
-            !(load.live.is_empty() && load.ghosts.is_empty() && load.asks == 0 && gone(*owner))
+            !(load.live.is_empty() && load.ghosts.is_empty() && load.windows.is_empty() && gone(*owner))
         });
     }
 
@@ -126,7 +160,10 @@ impl Owners {
             1 => Candidates::One(found[0].0),
             _ => {
                 found.sort_unstable_by_key(|(owner, _)| *owner);
-                Candidates::Several(found.iter().flat_map(|(_, load)| load.live.iter().copied()).collect())
+                Candidates::Several {
+                    calls: found.iter().flat_map(|(_, load)| load.live.iter().copied()).collect(),
+                    ghosts: found.iter().filter(|(_, load)| load.ghost(now)).map(|(owner, _)| *owner).collect(),
+                }
             }
         }
     }
