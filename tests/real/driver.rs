@@ -93,14 +93,16 @@ impl Driver {
 
 /// Has every client perform one round at the same time, and judges all results.
 pub fn perform_round(clients: &mut [Driver], round: usize, plan: &mut Plan, hub: &Hub) {
+    let since = tokio::time::Instant::now();
     for client in clients.iter_mut() {
         client.send(&json!({ "round": round }));
     }
-    let mut wrong = Vec::new();
+    let (mut judged, mut wrong) = (0, Vec::new());
     for client in clients {
         loop {
             let line = client.next(PATIENCE);
             if let Some(result) = line.get("result") {
+                judged += 1;
                 wrong.extend(plan.judge(result).err().map(|what| format!("{}: {what}", result["session"])));
             } else {
                 assert_eq!(line, json!({ "finished": round }), "{}", client.name);
@@ -108,6 +110,7 @@ pub fn perform_round(clients: &mut [Driver], round: usize, plan: &mut Plan, hub:
             }
         }
     }
+    eprintln!("round {round}: {} of {judged} right, {:.1?}", judged - wrong.len(), since.elapsed());
     assert!(wrong.is_empty(), "round {round}: {}\nhub's log:\n{}", wrong.join("\n"), hub.log());
 }
 

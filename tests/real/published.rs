@@ -27,8 +27,11 @@ fn five_published_servers_are_shared_by_three_published_clients() {
     let Some(env) = TestEnv::find() else { return };
     let home = tempfile::tempdir().unwrap();
     let world = World::lay(&env, home.path());
+    let since = tokio::time::Instant::now();
+    let reached = |what: &str| eprintln!("{what} after {:.1?}", since.elapsed());
     let hub = Hub::start(&env, home, &world.config);
     let status = hub.all_ready(PATIENCE);
+    reached("all servers ready");
     let roots = world.roots();
     let watch = Watch::start(world.clone(), roots.clone());
 
@@ -41,6 +44,7 @@ fn five_published_servers_are_shared_by_three_published_clients() {
     let with_session = versions.iter().flat_map(|opened| opened.as_object().unwrap().iter());
     // Only the revisions up to 2025-11-25 have sessions; a modern client has none to count.
     let sessions = count_by_server(with_session.filter(|(_, version)| version.as_str() <= Some("2025-11-25")));
+    reached("all sessions open");
     status_agrees_with_proc(&hub, &world, &roots, &sessions);
 
     for round in 0..ROUNDS {
@@ -54,9 +58,11 @@ fn five_published_servers_are_shared_by_three_published_clients() {
         asked_only_its_own(&client.expect("closed", PATIENCE));
         client.finish(PATIENCE);
     }
+    reached("all sessions closed");
     status_agrees_with_proc(&hub, &world, &roots, &HashMap::new());
     watch.end();
     hub.stop();
+    reached("hub stopped");
     for name in SERVERS {
         assert_eq!(world.family(name).members, [], "{name} outlived hub");
     }
