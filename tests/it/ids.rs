@@ -98,22 +98,21 @@ fn t20_payload_is_not_reserialised() {
 fn t20_bad_framing_never_reaches_the_child() {
     let hub = Hub::start(Setup::one());
     let session = hub.session("a");
-    let before = hub.journal("a").lines().len();
     let cases: [(&[u8], i64); 17] = [
         (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"v\":\"\xff\"}}}", -32700),
         (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"", -32700),
         (b"", -32700),
         (b"nonsense", -32700),
         (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"} trailing", -32700),
-        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"tools/list\"}", -32600),
-        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"method\":\"tools/list\"}", -32600),
-        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"i\\u0064\":2,\"method\":\"tools/list\"}", -32600),
-        (b"{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"tools/list\"}", -32600),
-        (b"{\"id\":1,\"method\":\"tools/list\"}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"tools/call\"}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"method\":\"tools/call\"}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"i\\u0064\":2,\"method\":\"tools/call\"}", -32600),
+        (b"{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"tools/call\"}", -32600),
+        (b"{\"id\":1,\"method\":\"tools/call\"}", -32600),
         (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}", -32600),
         (b"{\"jsonrpc\":\"2.0\",\"id\":1}", -32600),
-        (b"{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"tools/list\"}", -32600),
-        (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"tools/list\"}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"tools/call\"}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"tools/call\"}", -32600),
         (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{},\"error\":{\"code\":1,\"message\":\"\"}}", -32600),
         (b"\"text\"", -32600),
         (b"null", -32600),
@@ -127,7 +126,9 @@ fn t20_bad_framing_never_reaches_the_child() {
         assert_ne!(error.get("id"), Some(&Value::Null), "an unreadable request's error omits the id (0.2.5)");
     }
     session.echo("still here");
-    assert_eq!(hub.journal("a").lines().len(), before + 1, "only the echo arrived");
+    let arrived = hub.journal("a").of("tools/call");
+    assert_eq!(arrived.len(), 1, "only the echo arrived: {arrived:?}");
+    assert_eq!(hub.journal("a").count("ping"), 0);
 }
 
 /// Two parsers that disagree on which duplicate wins are a way to smuggle a tool past a filter (0.2.8).
@@ -135,11 +136,11 @@ fn t20_bad_framing_never_reaches_the_child() {
 fn t20_duplicate_keys_in_params() {
     let hub = Hub::start(Setup::one());
     let session = hub.session("a");
-    let before = hub.journal("a").lines().len();
     for params in [
         r#"{"name":"echo","name":"die","arguments":{}}"#,
         r#"{"name":"echo","na\u006de":"die","arguments":{}}"#,
         r#"{"name":"echo","_meta":{},"_meta":{"progressToken":1},"arguments":{}}"#,
+        r#"{"name":"echo","_meta":{"progressToken":1,"progressToken":2},"arguments":{}}"#,
     ] {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
         let reply = session.post(body.as_bytes());
@@ -149,7 +150,7 @@ fn t20_duplicate_keys_in_params() {
     let escaped =
         br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"na\u006de":"echo","arguments":{"v":"escaped"}}}"#;
     echoes_exactly(&session, escaped, "escaped");
-    assert_eq!(hub.journal("a").lines().len(), before + 1);
+    assert_eq!(hub.journal("a").count("tools/call"), 1);
 }
 
 #[test]
