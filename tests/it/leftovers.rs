@@ -94,7 +94,7 @@ fn second_daemon() {
     let second = hub.cli(&["serve", "--config", &hub.config_path().display().to_string()]);
     assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(second.code, 1, "{second:?}");
-    assert!(second.stderr.contains("already"), "{second:?}");
+    assert!(second.stderr.contains("running") && second.stderr.contains(&hub.pid().to_string()), "{second:?}");
     assert!(!second.stdout.contains("ready"), "{second:?}");
     hub.session("a").echo("the first one is unharmed");
 }

@@ -29,7 +29,9 @@ pub struct Event {
 impl Event {
     /// The data as a message, if there is any.
     pub fn message(&self) -> Option<Value> {
-        let data = self.data.as_deref().filter(|data| !data.is_empty())?;
+        // The old transport's `endpoint` event is a path, not a message.
+        let is_message = self.event.as_deref().is_none_or(|kind| kind == "message");
+        let data = self.data.as_deref().filter(|data| is_message && !data.is_empty())?;
         Some(serde_json::from_str(data).unwrap_or_else(|problem| panic!("{problem} in {data:?}")))
     }
 
