@@ -287,15 +287,14 @@ impl Supervisor {
     async fn stop(self) {
         sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
         tracing::info!("stopping");
-        let listeners: Vec<Listener> = self.slots.into_values().fold(vec![self.hub_listener], |mut all, slot| {
-            all.extend(slot.door.listener);
-            all.into_iter().collect()
-        });
+        let mut listeners = vec![self.hub_listener];
+        listeners.extend(self.slots.into_values().filter_map(|slot| slot.door.listener));
         listeners.iter().for_each(Listener::close);
         self.parts.sessions.suspend();
         let registry = self.parts.registry.borrow().clone();
         let scope = crate::tasks::Scope::new();
-        for handle in registry.running().cloned() {
+        for handle in registry.running() {
+            let handle = handle.clone();
             drop(scope.spawn("stop-server", async move { handle.stop(SHUTDOWN_DRAIN).await }));
         }
         // Children are bounded by their own stop sequence; this only guards against a bug in it.

@@ -63,7 +63,7 @@ fn string_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
 fn control_in(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for block in bytes.chunks(64) {
-        if block.iter().fold(false, |bad, &b| bad | (b < 0x20)) {
+        if block.iter().fold(0u8, |bad, &b| bad | u8::from(b < 0x20)) != 0 {
             return block.iter().position(|&b| b < 0x20).map(|i| at + i);
         }
         at += block.len();

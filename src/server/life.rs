@@ -42,7 +42,7 @@ pub(super) enum Life {
     Queued(JoinHandle<OwnedSemaphorePermit>),
     Spawning(JoinHandle<Result<Child, SpawnError>>),
     Opening {
-        opening: Opening,
+        opening: Box<Opening>,
         until: Instant,
     },
     Warming {
@@ -80,7 +80,7 @@ pub(super) enum After {
 /// What arrives while no child runs.
 pub(super) enum Arrived {
     Permit(Option<OwnedSemaphorePermit>),
-    Child(Option<Result<Child, SpawnError>>),
+    Child(Option<Result<Box<Child>, SpawnError>>),
 }
 
 /// What past children teach about the next start.
@@ -131,7 +131,7 @@ impl Life {
     pub(super) async fn arrival(&mut self) -> Arrived {
         match self {
             Self::Queued(permit) => Arrived::Permit(permit.await.ok()),
-            Self::Spawning(child) => Arrived::Child(child.await.ok()),
+            Self::Spawning(child) => Arrived::Child(child.await.ok().map(|child| child.map(Box::new))),
             _ => pending().await,
         }
     }
@@ -272,7 +272,7 @@ impl Instance {
                 // Fork and exec take milliseconds: not on the thread that serves requests.
                 self.life = Life::Spawning(tokio::task::spawn_blocking(move || world.spawn(&spec, generation)));
             }
-            Arrived::Child(Some(Ok(child))) => self.spawned(child),
+            Arrived::Child(Some(Ok(child))) => self.spawned(*child),
             Arrived::Child(Some(Err(error))) => self.failed_for_good("spawn", error.to_string()),
             Arrived::Permit(None) | Arrived::Child(None) => {
                 self.failed_for_good("spawn", "hub could not start it (a bug; see the log)".to_owned());
@@ -290,7 +290,7 @@ impl Instance {
         self.history.was_ready = false;
         let child = self.child.insert(child);
         child.send(first);
-        self.life = Life::Opening { opening, until: Instant::now() + self.spec.startup_timeout };
+        self.life = Life::Opening { opening: Box::new(opening), until: Instant::now() + self.spec.startup_timeout };
         self.publish();
     }
 
@@ -386,7 +386,7 @@ impl Instance {
         match life {
             Life::Draining { after, .. } | Life::Stopping { after } => return self.stopped(after),
             Life::Ready { .. } => {
-                self.set_failure("run", with_tail("the server ended by itself", &tail), exit.to_string())
+                self.set_failure("run", with_tail("the server ended by itself", &tail), exit.to_string());
             }
             Life::Opening { .. } | Life::Warming { .. } => {
                 let stage = if matches!(life, Life::Opening { .. }) { "initialize" } else { "list" };

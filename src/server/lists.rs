@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_failed_list_is_not_an_empty_one() {
         let mut drains = Drains::default();
-        for bad in [r#"{}"#, r#"{"tools":null}"#, "[]"] {
+        for bad in ["{}", r#"{"tools":null}"#, "[]"] {
             drains.begin(CallId(1), ListKind::Tools);
             let page = drains.page(CallId(1), &result(bad), CallId(2));
             assert!(matches!(page, Some((_, Page::Failed(_)))), "{bad}");

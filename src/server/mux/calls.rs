@@ -74,7 +74,7 @@ impl Mux {
         match method {
             Method::SetLevel => self.set_level(id, caller, params.as_ref(), now),
             Method::Subscribe | Method::Unsubscribe => {
-                self.subscription_call(id, caller, &method, params.as_ref(), now)
+                self.subscription_call(id, caller, &method, params.as_ref(), now);
             }
             Method::TasksGet | Method::TasksResult | Method::TasksCancel => {
                 let task = params.as_ref().and_then(|params| string_member(params, "taskId"));

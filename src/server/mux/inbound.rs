@@ -12,6 +12,7 @@ use crate::mcp::splice::Object;
 use crate::mcp::{ListKind, Message, Method, Notification, Outcome, Raw, RequestId, Response, WireId, message, scan};
 
 use super::super::outlet::{CallerId, Delivery};
+use super::owners::AtWork;
 use super::{Mux, Output};
 
 impl Mux {
@@ -116,7 +117,7 @@ impl Mux {
             Method::ElicitationComplete => {
                 let id = params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("elicitationId"));
                 match id.and_then(|id| self.elicitations.remove(&id)) {
-                    Some(owner) => self.to_caller(owner, method, params),
+                    Some(owner) => self.tell_caller(owner, method, params),
                     None => self.out.push_back(Output::Dropped("elicitation/complete for nobody")),
                 }
             }
@@ -125,7 +126,7 @@ impl Mux {
                 let owner = object.and_then(|params| self.tasks.owner(&params.get_str("taskId")?));
                 params.iter().for_each(|task| self.note_task_status(task, now));
                 match owner {
-                    Some(owner) => self.to_caller(owner, method, params),
+                    Some(owner) => self.tell_caller(owner, method, params),
                     None => self.out.push_back(Output::Dropped("status of an unknown task")),
                 }
             }
@@ -133,7 +134,7 @@ impl Mux {
         }
     }
 
-    fn to_caller(&mut self, caller: CallerId, method: Method, params: Option<Raw>) {
+    fn tell_caller(&mut self, caller: CallerId, method: Method, params: Option<Raw>) {
         self.out.push_back(Output::ToCaller(caller, Delivery::Notification { method, params }));
     }
 
@@ -151,7 +152,7 @@ impl Mux {
             self.out.push_back(Output::Deliver(*id, Delivery::Progress { params }));
         } else if let Some((owner, token)) = self.tasks.progress(wire) {
             let params = object.edit(&[("progressToken", Some(&token[..]))]);
-            self.to_caller(owner, Method::Progress, Some(params));
+            self.tell_caller(owner, Method::Progress, Some(params));
         } else {
             self.out.push_back(Output::Dropped("progress of a finished request"));
         }
@@ -162,18 +163,18 @@ impl Mux {
     fn on_log(&mut self, method: Method, params: Option<Raw>, now: Duration) {
         let level = params.as_ref().and_then(Object::scan).and_then(|params| Level::parse(&params.get_str("level")?));
         let Some(level) = level else { return self.out.push_back(Output::Dropped("a log message without a level")) };
-        match self.owners.only_owner(now) {
-            Some(Some(owner)) if self.callers.contains_key(&owner) => {
+        match self.owners.at_work(now) {
+            AtWork::One(owner) if self.callers.contains_key(&owner) => {
                 if self.levels.admits(owner, level) {
-                    self.to_owner_stream(owner, method, params);
+                    self.tell_owner(owner, method, params);
                 }
             }
-            Some(None) => {
+            AtWork::Nobody => {
                 let mut callers: Vec<CallerId> = self.callers.keys().copied().collect();
                 callers.retain(|caller| self.levels.admits(*caller, level));
                 callers.sort_unstable();
                 for caller in callers {
-                    self.to_caller(caller, method.clone(), params.clone());
+                    self.tell_caller(caller, method.clone(), params.clone());
                 }
             }
             _ => self.out.push_back(Output::Dropped("a log message of one of several callers")),
@@ -181,7 +182,7 @@ impl Mux {
     }
 
     /// To the stream of the owner's newest call, else to the owner's own.
-    fn to_owner_stream(&mut self, owner: CallerId, method: Method, params: Option<Raw>) {
+    fn tell_owner(&mut self, owner: CallerId, method: Method, params: Option<Raw>) {
         let newest = self.owners.get(owner).and_then(|load| load.live.last()).and_then(|wire| self.wires.get(wire));
         let delivery = Delivery::Notification { method, params };
         self.out.push_back(match newest {
@@ -195,17 +196,17 @@ impl Mux {
             return self.out.push_back(Output::Dropped("resources/updated without a uri"));
         };
         for caller in self.subscriptions.interested(&uri) {
-            self.to_caller(caller, method.clone(), params.clone());
+            self.tell_caller(caller, method.clone(), params.clone());
         }
     }
 
     /// A notification hub has no rule for: to the only owner of work, or to the only caller.
     fn on_unknown(&mut self, method: Method, params: Option<Raw>, now: Duration) {
-        match self.owners.only_owner(now) {
-            Some(Some(owner)) if self.callers.contains_key(&owner) => self.to_owner_stream(owner, method, params),
-            Some(None) if self.callers.len() == 1 => {
+        match self.owners.at_work(now) {
+            AtWork::One(owner) if self.callers.contains_key(&owner) => self.tell_owner(owner, method, params),
+            AtWork::Nobody if self.callers.len() == 1 => {
                 let only: Vec<CallerId> = self.callers.keys().copied().collect();
-                only.into_iter().for_each(|caller| self.to_caller(caller, method.clone(), params.clone()));
+                only.into_iter().for_each(|caller| self.tell_caller(caller, method.clone(), params.clone()));
             }
             _ => self.out.push_back(Output::Dropped("an unknown notification of one of several callers")),
         }

@@ -80,6 +80,14 @@ pub(super) enum Candidates {
     Ghost,
 }
 
+/// Who has a call at the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtWork {
+    Nobody,
+    One(CallerId),
+    Several,
+}
+
 /// Loads of all owners.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
@@ -168,13 +176,13 @@ impl Owners {
         }
     }
 
-    /// The only owner that has a call at the child, for notifications that carry no id (1.7). Ghosts count.
-    pub(super) fn only_owner(&self, now: Duration) -> Option<Option<CallerId>> {
+    /// Whose a notification without an id is (1.7). Ghosts count.
+    pub(super) fn at_work(&self, now: Duration) -> AtWork {
         let mut busy = self.loads.iter().filter(|(_, load)| !load.live.is_empty() || load.ghost(now));
         match (busy.next(), busy.next()) {
-            (None, _) => Some(None),
-            (Some((owner, _)), None) => Some(Some(*owner)),
-            (Some(_), Some(_)) => None,
+            (None, _) => AtWork::Nobody,
+            (Some((owner, _)), None) => AtWork::One(*owner),
+            (Some(_), Some(_)) => AtWork::Several,
         }
     }
 
