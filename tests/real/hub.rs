@@ -147,6 +147,8 @@ pub fn server<'a>(status: &'a Value, name: &str) -> &'a Value {
 
 /// The endpoint of one server, on its own port.
 pub fn endpoint(status: &Value, name: &str) -> String {
-    let port = server(status, name)["port"].as_u64().filter(|port| *port != 0).expect("a bound port");
-    format!("http://127.0.0.1:{port}/mcp")
+    let server = server(status, name);
+    let port = server["port"].as_u64().filter(|port| *port != 0).expect("a bound port");
+    assert_eq!(server["url"], format!("http://127.0.0.1:{port}/mcp"));
+    server["url"].as_str().expect("compared above").to_owned()
 }

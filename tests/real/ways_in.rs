@@ -26,11 +26,11 @@ fn every_way_in_works_with_published_clients() {
     let hub = Hub::start(&env, home, &servers);
     let status = hub.all_ready(PATIENCE);
     let own = endpoint(&status, "everything");
-    let all = status["hub"]["url"].as_str().expect("a URL").trim_end_matches('/').to_owned();
+    let all = status["hub"]["url"].as_str().expect("a URL").to_owned();
 
     let old = format!("{}/sse", own.trim_end_matches("/mcp"));
-    let by_path = format!("{all}/servers/everything/mcp");
-    let ways = [("old", &old, ""), ("path", &by_path, ""), ("all", &format!("{all}/mcp"), "everything__")];
+    let by_path = format!("{}/servers/everything/mcp", all.trim_end_matches("/mcp"));
+    let ways = [("old", &old, ""), ("path", &by_path, ""), ("all", &all, "everything__")];
     let clients = ["ts1", "mcp1", "mcp2"];
     let mut plan = Plan::new(&hub.path("."), &hub.path("."));
     let mut drivers = Vec::new();
