@@ -15,10 +15,10 @@ use super::resolve::Setting;
 pub(super) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     let socket = &setting.dirs.control_socket;
     let pid = control_owner(socket);
-    let start = pid.and_then(family::start_of);
+    let seen = pid.and_then(|pid| Some(family::Seen { pid, start: family::start_of(pid)? }));
     let Done { .. } = setting.client.post("/v1/stop", Bytes::new()).await?;
     // It is gone when it has let go of its lock and, where that can be seen, its process has ended.
-    let runs = || pid.is_some_and(|pid| start.is_some() && family::start_of(pid) == start);
+    let runs = || seen.is_some_and(family::lives);
     let gone = async {
         while control_owner(socket).is_some() || runs() {
             tokio::time::sleep(limits::DOWN_LOOK_EVERY).await;

@@ -26,6 +26,7 @@ use crate::child::{Child, Ended, Exit, SpawnError};
 use crate::config::{RestartPolicy, Start};
 use crate::limits::{
     BACKOFF_RESET_AFTER, CRASH_LOOP_EXITS_MAX, CRASH_LOOP_WINDOW, DRAIN, FAILED_RETRY_AFTER, SPAWN_PERMIT,
+    STOP_KILL_GRACE,
 };
 use crate::mcp::error::Reason;
 use crate::mcp::{ErrorObject, ListKind};
@@ -370,6 +371,10 @@ impl Instance {
         self.set_failure(stage, message, String::new());
         if let Some(child) = &mut self.child {
             child.kill();
+        }
+        // What comes next is its exit. A deadline that stays in the past would be served before it, again and again.
+        if let Life::Opening { until, .. } | Life::Warming { until } = &mut self.life {
+            *until = Instant::now() + STOP_KILL_GRACE;
         }
     }
 

@@ -92,15 +92,17 @@ fn t22_reads_are_sent_again() {
 #[test]
 fn t22_held_while_restarting() {
     let mut setup = quick();
-    *setup.server("a") =
-        Fake::new("a").key("restart", "{ initial = \"1s\", max = \"1s\" }").arg("--ready-delay-ms", 500);
+    let slow = Fake::new("a").key("restart", "{ initial = \"500ms\", max = \"1s\" }").arg("--ready-delay-ms", 1000);
+    *setup.server("a") = slow;
     let hub = Hub::start(setup);
     let session = hub.session("a");
+    // The first death is made good at once, so the second one comes while the next child is starting.
     procs::signal(hub.child_pid("a"), Signal::SIGKILL);
-    hub.wait_state("a", "backoff");
+    let second = eventually("the second child", || hub.journal("a").starts().get(1).copied());
     let file = hub.path("ran");
     let held: Vec<_> =
         (0..20).map(|n| session.begin_call("count", &json!({"file": file, "v": format!("h{n}")}))).collect();
+    procs::signal(second, Signal::SIGKILL);
     for (n, call) in held.iter().enumerate() {
         assert_eq!(call.text(), format!("counted v=h{n}"));
     }
