@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{Context, Loaded};
@@ -57,7 +57,7 @@ pub fn locate(flag: Option<&Path>, variable: Option<OsString>, config_dir: &Path
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// Reads hub.toml. Refuses a file that the group or others may write, and one above [`CONFIG_FILE_BYTES_MAX`].
+/// Reads hub.toml. Refuses a file that others (or a group that is not the user's own) may write, and one above [`CONFIG_FILE_BYTES_MAX`].
 pub fn read(path: &Path) -> Result<String, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(|source| match source.kind() {
@@ -70,10 +70,16 @@ pub fn read(path: &Path) -> Result<String, Error> {
         return Err(Error::NotAFile { path: path.to_owned() });
     }
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o022 != 0 {
+    if !only_ours(mode, metadata.gid()) {
         return Err(Error::Writable { path: path.to_owned(), mode });
     }
     text_of(file).map_err(unreadable)
+}
+
+/// May nobody else write it? A group of one's own (umask 002, as many systems have it) is nobody else.
+fn only_ours(mode: u32, group: u32) -> bool {
+    let ours = group == nix::unistd::Gid::effective().as_raw();
+    mode & 0o002 == 0 && (mode & 0o020 == 0 || ours)
 }
 
 /// Replaces the text of hub.toml as a whole: who reads it sees the old one or the new one. Links are followed, the
@@ -137,17 +143,19 @@ mod tests {
     fn a_file_that_others_may_write_is_refused() {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("hub.toml");
-        for (mode, good) in
-            [(0o600, true), (0o644, true), (0o400, true), (0o660, false), (0o602, false), (0o666, false)]
+        for (mode, good) in [(0o600, true), (0o644, true), (0o400, true), (0o660, true), (0o602, false), (0o666, false)]
         {
             write(&path, "x", mode);
             let outcome = read(&path);
             assert_eq!(outcome.is_ok(), good, "{mode:o}");
             fs::remove_file(&path).expect("remove");
         }
-        write(&path, "x", 0o664);
+        // A group that the user does not run as.
+        let other = nix::unistd::Gid::effective().as_raw() + 1;
+        assert!(!only_ours(0o660, other) && only_ours(0o640, other));
+        write(&path, "x", 0o666);
         let said = read(&path).expect_err("refused").to_string();
-        assert!(said.contains("others may write it (mode 664)"), "{said}");
+        assert!(said.contains("others may write it (mode 666)"), "{said}");
         assert!(said.ends_with(&format!("run: chmod 600 {}", path.display())), "{said}");
     }
 
@@ -159,8 +167,8 @@ mod tests {
         assert!(matches!(read(&link), Err(Error::Absent { .. })));
         write(&file, "text", 0o600);
         assert_eq!(read(&link).expect("readable"), "text");
-        write(&file, "text", 0o620);
-        assert!(matches!(read(&link), Err(Error::Writable { mode: 0o620, .. })));
+        write(&file, "text", 0o602);
+        assert!(matches!(read(&link), Err(Error::Writable { mode: 0o602, .. })));
     }
 
     #[test]
