@@ -32,7 +32,7 @@ pub struct Args {
 pub enum Verb {
     /// Run hub in the foreground
     #[command(after_help = "\
-Prints one line, `ready http://HOST:PORT`, on stdout once every port is open; logs go to stderr.
+Prints one line, `ready http://HOST:PORT`, on stdout once every port is open; logs go to stderr. \
 SIGTERM or Ctrl-C stops it and everything it started, SIGHUP reads hub.toml again (as does saving the file).
 
 Examples:
@@ -65,8 +65,8 @@ Examples:
     Tools(ToolsArgs),
     /// Call a tool from the command line
     #[command(after_help = "\
-Arguments are one JSON object, or KEY=VALUE pairs that are read as the tool's schema says. Exits with 1 if the tool
-answers with an error.
+Arguments are one JSON object, or KEY=VALUE pairs that are read as the tool's schema says. \
+Exits with 1 if the tool answers with an error.
 
 Examples:
   hub call time get_current_time timezone=Europe/Berlin
@@ -154,7 +154,7 @@ pub struct CallArgs {
     /// The tool, by the server's own name
     pub tool: String,
     /// One JSON object, or KEY=VALUE pairs
-    #[arg(value_name = "JSON | KEY=VALUE", allow_hyphen_values = true)]
+    #[arg(value_name = "JSON | KEY=VALUE")]
     pub arguments: Vec<String>,
     /// The whole answer as JSON
     #[arg(long)]

@@ -38,5 +38,5 @@ fn page() -> Result<Vec<u8>, Failure> {
         page.extend_from_slice(String::from_utf8_lossy(&section).replace(".SH ", ".SS ").as_bytes());
     }
     man.render_extra_section(&mut page)?;
-    Ok(page)
+    Ok(String::from_utf8_lossy(&page).replace(" EXTRA\n", " NOTES\n").into_bytes())
 }

@@ -135,10 +135,15 @@ fn tone(state: State) -> Tone {
 
 fn estimate(status: &Status, out: &Out) -> String {
     let (without, with) = (&status.without_hub, &status.totals);
-    let text = format!("without hub ≈ {} processes, {}", without.processes, bytes(without.pss_bytes));
-    let now = format!("now {} processes, {}", with.processes, bytes(with.pss_bytes + status.hub.pss_bytes));
-    let assumption = out.paint(Tone::Faint, &format!("({})", without.assumption));
-    format!("{} ({now})\n{assumption}\n", out.paint(Tone::Strong, &text))
+    let text = format!("without hub ≈ {}, {}", processes(without.processes), bytes(without.pss_bytes));
+    let now =
+        format!("now {}, {} with hub itself", processes(with.processes), bytes(with.pss_bytes + status.hub.pss_bytes));
+    let assumption = out.paint(Tone::Faint, &without.assumption);
+    format!("{}   ({now})\n{assumption}\n", out.paint(Tone::Strong, &text))
+}
+
+fn processes(count: usize) -> String {
+    if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
 }
 
 /// Stage, message and what to do, for a server that is not well.

@@ -52,18 +52,18 @@ fn document(facts: &Facts, survey: &Survey, sessions: usize, in_use: &[EndpointI
 fn one(surveyed: &Surveyed, facts: &Facts, now: SystemTime) -> Server {
     let server = &surveyed.server;
     let handle = server.handle.as_ref().ok();
-    let snapshot = handle.map(ServerHandle::snapshot);
+    let snapshot = surveyed.snapshot.as_ref();
     let counters = handle.map(ServerHandle::counters);
     let share = handle.map_or(Share::Shared, |handle| handle.spec().share);
-    let handshake = snapshot.as_ref().and_then(|snapshot| snapshot.handshake.as_ref());
-    let tools = snapshot.as_ref().and_then(|snapshot| snapshot.lists.get(ListKind::Tools));
-    let ready_since = snapshot.as_ref().and_then(|snapshot| snapshot.ready_since);
+    let handshake = snapshot.and_then(|snapshot| snapshot.handshake.as_ref());
+    let tools = snapshot.and_then(|snapshot| snapshot.lists.get(ListKind::Tools));
+    let ready_since = snapshot.and_then(|snapshot| snapshot.ready_since);
     let usage = surveyed.usage();
     let count = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
     let level = |value: &std::sync::atomic::AtomicI64| u64::try_from(value.load(Ordering::Relaxed)).unwrap_or(0);
     Server {
         name: server.name.to_string(),
-        state: server.state(),
+        state: surveyed.state(),
         url: url_of(server.port, facts),
         port: server.port,
         share: share.as_str().to_owned(),
@@ -123,8 +123,8 @@ fn without_hub(servers: &[Server], in_use: &[EndpointId]) -> WithoutHub {
         estimate.pss_bytes += server.pss_bytes * copies as u64;
     }
     estimate.assumption = format!(
-        "each of the {} sessions in use now would run its own copy of the servers it is connected to, as large as the \
-         running one; a session is in use while a stream of it is open, or for {} minutes after its last request",
+        "each of the {} sessions in use (a stream is open, or a request came in the last {} minutes) would run its own \
+         copy of its servers, as large as the one that runs now",
         in_use.len(),
         limits::SESSION_IN_USE.as_secs() / 60
     );
@@ -173,7 +173,7 @@ mod tests {
             registered("github", 18901, Err(NotRunning::Unusable(Arc::new(failure.clone())))),
             registered("old", 18902, Err(NotRunning::Disabled)),
         ];
-        let servers = servers.map(|server| Surveyed { server, instances: Vec::new() }).to_vec();
+        let servers = servers.map(|server| Surveyed { server, snapshot: None, instances: Vec::new() }).to_vec();
         let hub = Usage { processes: 1, rss_bytes: 9000, pss_bytes: 7000, cpu_percent: 0.0 };
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(25);
         let document = document(&facts(), &Survey { hub, servers }, 2, &[], now);
@@ -216,6 +216,6 @@ mod tests {
 
     fn blank(text: &str) -> Server {
         let server = Registered { name: name(text), port: 1, handle: Err(NotRunning::Disabled), listen_failure: None };
-        one(&Surveyed { server, instances: Vec::new() }, &facts(), SystemTime::UNIX_EPOCH)
+        one(&Surveyed { server, snapshot: None, instances: Vec::new() }, &facts(), SystemTime::UNIX_EPOCH)
     }
 }

@@ -101,7 +101,7 @@ impl Scrape {
         let help = "1 for the state that the server is in.";
         let mut family = encoder.encode_descriptor("server_state", help, None, MetricType::Gauge)?;
         for server in &self.survey.servers {
-            let now = server.server.state();
+            let now = server.state();
             for state in STATES {
                 let labels = [("server", server.server.name.as_str()), ("state", state.as_str())];
                 family.encode_family(&labels)?.encode_gauge(&i64::from(state == now))?;
@@ -187,7 +187,7 @@ mod tests {
         let name = ServerName::new("git").expect("a name");
         let server = Registered { name, port: 1, handle: Err(NotRunning::Disabled), listen_failure: None };
         let hub = Usage { processes: 1, rss_bytes: 2048, pss_bytes: 1024, cpu_percent: 0.0 };
-        let survey = Survey { hub, servers: vec![Surveyed { server, instances: Vec::new() }] };
+        let survey = Survey { hub, servers: vec![Surveyed { server, snapshot: None, instances: Vec::new() }] };
         let scrape = Scrape { survey, connections: 3, uptime: Duration::from_millis(1500) };
         let text = scrape.encode_text().expect("encodes");
         for line in [

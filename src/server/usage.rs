@@ -13,8 +13,8 @@ use crate::limits;
 
 use crate::platform::process_info::{self, TreeUsage};
 
-use super::registry::{Registered, Registry};
-use super::snapshot::Snapshot;
+use super::registry::{Registered, Registry, ServerHandle};
+use super::snapshot::{Snapshot, State};
 
 /// What one process tree costs now.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -43,11 +43,18 @@ impl std::ops::AddAssign for Usage {
 pub struct Surveyed {
     /// The server.
     pub server: Registered,
+    /// What it says of itself; `None` for one without a task.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// Its instances that have a process, with the cost of its tree.
     pub instances: Vec<(Arc<Snapshot>, Usage)>,
 }
 
 impl Surveyed {
+    /// Its state at the moment of the survey.
+    pub fn state(&self) -> State {
+        self.snapshot.as_ref().map_or_else(|| self.server.state(), |snapshot| snapshot.state)
+    }
+
     /// All its instances together.
     pub fn usage(&self) -> Usage {
         let mut sum = Usage::default();
@@ -89,36 +96,32 @@ impl Meter {
 
     /// Surveys the servers of `registry`.
     pub async fn survey(self: &Arc<Self>, registry: &Registry) -> Survey {
-        let mut servers = Vec::with_capacity(registry.servers().len());
-        for server in registry.servers() {
-            servers.push((server.clone(), instances(server).await));
-        }
-        let roots: Vec<u32> =
-            servers.iter().flat_map(|(_, instances)| instances).filter_map(|instance| instance.pid).collect();
-        let reading = self.read(roots).await;
-        let usage = |pid: u32| reading.as_ref().and_then(|reading| reading.trees.get(&pid)).map(|(_, usage)| *usage);
-        let servers = servers.into_iter().map(|(server, instances)| {
-            let running = instances.into_iter().filter_map(|instance| Some((instance.pid?, instance)));
-            let instances = running.map(|(pid, instance)| (instance, usage(pid).unwrap_or_default())).collect();
-            Surveyed { server, instances }
+        let first = running(registry).await;
+        // Two readings apart enough make the CPU percentage; so where there is no earlier one of a tree, two are made.
+        let (servers, look) = match self.look(&first, limits::USAGE_EVERY).await {
+            Some(look) if !look.is_comparable => {
+                tokio::time::sleep(limits::USAGE_FIRST_INTERVAL).await;
+                let second = running(registry).await;
+                let look = self.look(&second, limits::USAGE_FIRST_INTERVAL).await;
+                (second, look)
+            }
+            look => (first, look),
+        };
+        let usage = |pid: u32| look.as_ref().and_then(|look| look.reading.trees.get(&pid)).map(|(_, usage)| *usage);
+        let servers = servers.into_iter().map(|mut server| {
+            for (instance, cost) in &mut server.instances {
+                *cost = instance.pid.and_then(usage).unwrap_or_default();
+            }
+            server
         });
         Survey { servers: servers.collect(), hub: usage(std::process::id()).unwrap_or_default() }
     }
 
-    /// A reading of these trees and hub itself. Two old readings apart enough make the CPU percentage; so where there is
-    /// no earlier one of a tree, two are made.
-    async fn read(self: &Arc<Self>, roots: Vec<u32>) -> Option<Arc<Reading>> {
-        let first = self.look(&roots, limits::USAGE_EVERY).await?;
-        if first.is_comparable {
-            return Some(first.reading);
-        }
-        tokio::time::sleep(limits::USAGE_FIRST_INTERVAL).await;
-        Some(self.look(&roots, limits::USAGE_FIRST_INTERVAL).await?.reading)
-    }
-
     /// The last reading if it is fresh and knows these trees, else a new one.
-    async fn look(self: &Arc<Self>, roots: &[u32], fresh_for: Duration) -> Option<Look> {
-        let (meter, roots) = (self.clone(), roots.to_vec());
+    async fn look(self: &Arc<Self>, servers: &[Surveyed], fresh_for: Duration) -> Option<Look> {
+        let instances = servers.iter().flat_map(|server| &server.instances);
+        let roots: Vec<u32> = instances.filter_map(|(instance, _)| instance.pid).collect();
+        let meter = self.clone();
         // The lock is held while the scan runs: whoever comes meanwhile waits for its result instead of scanning, too.
         let measured = tokio::task::spawn_blocking(move || {
             let mut last = meter.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,10 +144,21 @@ struct Look {
     is_comparable: bool,
 }
 
-async fn instances(server: &Registered) -> Vec<Arc<Snapshot>> {
-    let Ok(handle) = &server.handle else { return Vec::new() };
-    // A server's task answers at once; one that does not must not silence the status of the others.
-    tokio::time::timeout(limits::USAGE_EVERY, handle.instances()).await.unwrap_or_default()
+/// What runs now, not yet priced.
+async fn running(registry: &Registry) -> Vec<Surveyed> {
+    let mut servers = Vec::with_capacity(registry.servers().len());
+    for server in registry.servers() {
+        let instances = match &server.handle {
+            // A server's task answers at once; one that does not must not silence the status of the others.
+            Ok(handle) => tokio::time::timeout(limits::USAGE_EVERY, handle.instances()).await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let running = instances.into_iter().filter(|instance| instance.pid.is_some());
+        let instances = running.map(|instance| (instance, Usage::default())).collect();
+        let snapshot = server.handle.as_ref().ok().map(ServerHandle::snapshot);
+        servers.push(Surveyed { server: server.clone(), snapshot, instances });
+    }
+    servers
 }
 
 fn measure(roots: &[u32], run_id: &str, before: Option<&Reading>) -> Reading {
