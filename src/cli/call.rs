@@ -145,9 +145,9 @@ mod tests {
 
     use super::*;
 
-    fn read(typed: &[&str], schema: Option<Value>) -> Result<Value, String> {
+    fn read(typed: &[&str], schema: Option<&Value>) -> Result<Value, String> {
         let typed: Vec<String> = typed.iter().map(ToString::to_string).collect();
-        arguments(&typed, schema.as_ref()).map(Value::Object).map_err(|failure| failure.message)
+        arguments(&typed, schema).map(Value::Object).map_err(|failure| failure.message)
     }
 
     #[test]
@@ -160,8 +160,8 @@ mod tests {
         let typed = ["id=7", "n=3", "x=null", "on=true", "list=[1,2]", "maybe=null", "any=1.5", "new=a=b"];
         let read_well = json!({ "id": "7", "n": 3, "x": null, "on": true, "list": [1, 2], "maybe": "null", "any": 1.5,
             "new": "a=b" });
-        assert_eq!(read(&typed, Some(schema.clone())), Ok(read_well));
-        let wrong = read(&["n=three"], Some(schema));
+        assert_eq!(read(&typed, Some(&schema)), Ok(read_well));
+        let wrong = read(&["n=three"], Some(&schema));
         assert_eq!(wrong, Err("`n` must be of type integer, and `three` is not".to_owned()));
     }
 

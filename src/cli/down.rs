@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::control::proto::Done;
 use crate::limits;
-use crate::platform::family;
+use crate::platform::family::{self, Seen};
 use crate::platform::sockets::control_owner;
 
 use super::failure::{Exit, Failure};
@@ -15,12 +15,11 @@ use super::resolve::Setting;
 pub(super) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     let socket = &setting.dirs.control_socket;
     let pid = control_owner(socket);
-    let seen = pid.and_then(|pid| Some(family::Seen { pid, start: family::start_of(pid)? }));
+    let process = pid.and_then(|pid| Some(Seen { pid, start: family::start_of(pid)? }));
     let Done { .. } = setting.client.post("/v1/stop", Bytes::new()).await?;
     // It is gone when it has let go of its lock and, where that can be seen, its process has ended.
-    let runs = || seen.is_some_and(family::lives);
     let gone = async {
-        while control_owner(socket).is_some() || runs() {
+        while control_owner(socket).is_some() || process.is_some_and(family::lives) {
             tokio::time::sleep(limits::DOWN_LOOK_EVERY).await;
         }
     };

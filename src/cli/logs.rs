@@ -41,7 +41,10 @@ pub(super) fn run(args: &LogsArgs, setting: &Setting<'_>) -> Result<(), Failure>
     if names.is_empty() && !args.follow {
         setting.out.note("no server has written anything to stderr yet");
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         std::thread::park_timeout(LOOK_EVERY);
         for (name, follow) in &mut follows {
             let lines: Vec<_> = follow.new_lines()?.into_iter().map(|line| (line, name.clone())).collect();
@@ -53,7 +56,6 @@ pub(super) fn run(args: &LogsArgs, setting: &Setting<'_>) -> Result<(), Failure>
             follows.extend(new.into_iter().map(|name| (name.clone(), Follow::from_start(&folder, &name))));
         }
     }
-    Ok(())
 }
 
 fn time(line: &str) -> &str {

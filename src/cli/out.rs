@@ -3,15 +3,17 @@
 //! In: lines, documents, tables, failures. Out: bytes on stdout (what was asked for) and stderr (everything else). Owns
 //! what is known of the terminal. May not: put a colour or a cursor movement into anything but a terminal.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use super::failure::Failure;
 
 /// Where output goes and what it may look like.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Out {
+    stdout: Stdout,
+    stderr: Stderr,
     is_terminal: bool,
     colour: bool,
     colour_of_errors: bool,
@@ -46,8 +48,10 @@ impl Out {
     pub(super) fn of_this_terminal() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let is_terminal = io::stdout().is_terminal();
-        Self { is_terminal, colour: wanted && is_terminal, colour_of_errors: wanted && io::stderr().is_terminal() }
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let is_terminal = stdout.is_terminal();
+        let (colour, colour_of_errors) = (wanted && is_terminal, wanted && stderr.is_terminal());
+        Self { stdout, stderr, is_terminal, colour, colour_of_errors }
     }
 
     /// Is stdout a terminal?
@@ -77,7 +81,7 @@ impl Out {
 
     /// One JSON document and nothing else.
     pub(super) fn document(&self, json: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
+        let mut out = self.stdout.lock();
         out.write_all(json)?;
         out.write_all(b"\n")?;
         Ok(out.flush()?)
@@ -85,7 +89,7 @@ impl Out {
 
     /// Bytes as they are.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
+        let mut out = self.stdout.lock();
         out.write_all(bytes)?;
         Ok(out.flush()?)
     }
@@ -103,7 +107,7 @@ impl Out {
     /// Something on the side, for a person: stderr.
     pub(super) fn note(&self, note: &str) {
         // Nothing can be done when stderr is closed.
-        writeln!(io::stderr().lock(), "{note}").ok();
+        writeln!(self.stderr.lock(), "{note}").ok();
     }
 
     /// What went wrong, and what to do about it.
@@ -221,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_table_without_colour_is_plain_text() {
-        let out = Out { is_terminal: false, colour: false, colour_of_errors: false };
+        let mut out = Out::of_this_terminal();
+        out.colour = false;
         let rows = vec![
             vec![("a".to_owned(), Tone::Good), ("1".to_owned(), Tone::Plain)],
             vec![("long".to_owned(), Tone::Bad), ("20".to_owned(), Tone::Plain)],
