@@ -63,6 +63,8 @@ pub const HUB_REPLAY_BYTES_MAX: usize = 64 << 20;
 pub const REPLAY_TTL: Duration = Duration::from_secs(300);
 /// Standalone GET streams of one session.
 pub const GET_STREAMS_MAX: usize = 4;
+/// Finished POST streams of one session that can be resumed.
+pub const POST_STREAMS_MAX: usize = 256;
 /// Unrelated messages that wait for a GET stream.
 pub const OUTBOX_MESSAGES_MAX: usize = 256;
 /// Bytes of them.

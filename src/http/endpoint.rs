@@ -148,7 +148,7 @@ async fn batch(
 ) -> Result<Reply, Refusal> {
     let refuse = |why: &str| Refusal::malformed(None, ErrorObject::invalid_request(format!("Invalid request: {why}")));
     let session = find(ctx, endpoint, headers).await?;
-    if session.hello().is_none_or(|hello| hello.version != ProtocolVersion::V2025_03_26) {
+    if session.version() != ProtocolVersion::V2025_03_26 {
         return Err(refuse("batches exist in revision 2025-03-26 only"));
     }
     if elements.is_empty() {

@@ -87,7 +87,7 @@ pub(super) fn events(
 ) -> Reply {
     let mut body = EventBody::new(reader, Dialect::Streamable, timing, stop);
     // Clients of earlier revisions parse the empty data of a priming event as JSON and fail (PROTOCOL 1.14).
-    let primes = session.hello().is_some_and(|hello| hello.version >= ProtocolVersion::V2025_11_25);
+    let primes = session.version() >= ProtocolVersion::V2025_11_25;
     if let (true, true, Some(id)) = (fresh, primes, body.reader.stream().event_id(0)) {
         body.ready.push_back(sse::prime(&id.to_text(), limits::SSE_RETRY_MS));
     }

@@ -74,7 +74,7 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
 }
 
 fn takes_batches(session: &Session) -> bool {
-    session.hello().is_some_and(|hello| hello.version == ProtocolVersion::V2025_03_26)
+    session.version() == ProtocolVersion::V2025_03_26
 }
 
 /// Serves a message; its answer comes on the stream, so the POST is not held up by it.

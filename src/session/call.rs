@@ -133,8 +133,7 @@ fn show(session: &Session, binding: &Arc<Binding>, ask: Ask, stream: &Arc<Stream
     if !stream.takes_asks() {
         return Err(gone());
     }
-    let version = session.hello().map_or(ProtocolVersion::LATEST_LEGACY, |hello| hello.version);
-    let params = ask.params.map(|params| convert::ask(version, &ask.method, params)).transpose()?;
+    let params = ask.params.map(|params| convert::ask(session.version(), &ask.method, params)).transpose()?;
     let open =
         OpenAsk { binding: binding.clone(), ask: ask.id, method: ask.method.clone(), stream: Arc::downgrade(stream) };
     let number = session.open_ask(open).ok_or_else(gone)?;

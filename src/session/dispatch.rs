@@ -100,7 +100,7 @@ impl Session {
         let answer = match (Hello::parse(request.params.raw()), target.handshake().await) {
             (Ok(hello), Ok(handshake)) => {
                 let answer = negotiate::answer(hello.version, &handshake);
-                self.lock().hello = Some(hello);
+                self.hello.set(hello).ok();
                 Outcome::Result(answer)
             }
             (Err(error), _) | (_, Err(error)) => error.into(),
@@ -153,7 +153,6 @@ impl Session {
         stream: &Arc<Stream>,
     ) -> Result<Arc<Call>, ErrorObject> {
         let mut state = self.lock();
-        let version = state.hello.as_ref().map_or(ProtocolVersion::V2025_03_26, |hello| hello.version);
         if state.ended {
             return Err(ErrorObject::internal(Reason::CallerGone, "the session ended"));
         }
@@ -169,7 +168,7 @@ impl Session {
             number: CallId(next_id()),
             id: id.clone(),
             method,
-            version,
+            version: self.version(),
             stream: stream.clone(),
             binding: OnceLock::new(),
             effect: OnceLock::new(),
@@ -375,7 +374,7 @@ impl Session {
             let state = self.lock();
             let mine = state.subscriptions.keys().filter(|(name, _)| name == server.name());
             (
-                state.hello.as_ref().map(|hello| hello.capabilities).unwrap_or_default(),
+                self.hello().map(|hello| hello.capabilities).unwrap_or_default(),
                 state.level,
                 mine.map(|(_, uri)| uri.clone()).collect(),
             )

@@ -9,6 +9,7 @@ pub mod convert;
 pub mod dispatch;
 mod durable;
 mod endpoint_id;
+pub mod event_id;
 pub mod negotiate;
 pub mod outbox;
 pub mod outlet;
@@ -22,8 +23,9 @@ pub mod table;
 
 pub use dispatch::Target;
 pub use endpoint_id::EndpointId;
+pub use event_id::EventId;
 pub use negotiate::Hello;
 pub use params::{Asked, FromClient, Params};
 pub use state::{Session, Transport};
-pub use stream::{EventId, First, Form, Kind, Reader, Stream};
+pub use stream::{First, Form, Kind, Reader, Stream};
 pub use table::{Options, Sessions};

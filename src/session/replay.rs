@@ -1,11 +1,14 @@
 //! How many bytes all streams hold for a resume, and which of them give way when that is too many.
 //!
-//! In: growth and shrinkage of rings; finished streams in the order they finished. Out: evictions. One [`Hub`] counts for
+//! In: growth and shrinkage of rings; resumable streams in the order they began. Out: evictions. One [`Hub`] counts for
 //! all sessions, one [`Account`] per session. May not: touch what was not read yet, except of finished streams.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::limits::{HUB_REPLAY_BYTES_MAX, SESSION_REPLAY_BYTES_MAX};
 
@@ -15,8 +18,19 @@ use super::stream::Stream;
 #[derive(Debug, Default)]
 pub struct Hub {
     bytes: AtomicUsize,
-    finished: Mutex<VecDeque<Weak<Stream>>>,
+    streams: Mutex<Streams>,
 }
+
+#[derive(Debug, Default)]
+struct Streams {
+    /// Resumable ones, in the order they began.
+    oldest_first: VecDeque<Weak<Stream>>,
+    /// When nothing could be gained: not worth another look for a while.
+    in_vain: Option<Instant>,
+}
+
+/// After a look in vain the next one is not before this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// Bytes held by all streams.
@@ -24,24 +38,37 @@ impl Hub {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// A stream finished and waits to be resumed: it is the last to go when room is short.
-    pub fn finished(&self, stream: &Arc<Stream>) {
-        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
-        while finished.front().is_some_and(|oldest| oldest.strong_count() == 0) {
-            finished.pop_front();
+    /// A stream can be resumed from now on.
+    pub fn remember(&self, stream: &Arc<Stream>) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        while streams.oldest_first.front().is_some_and(|oldest| oldest.strong_count() == 0) {
+            streams.oldest_first.pop_front();
         }
-        finished.push_back(Arc::downgrade(stream));
+        streams.oldest_first.push_back(Arc::downgrade(stream));
     }
 
-    /// Empties finished streams, oldest first, until the bound holds.
-    pub fn make_room(&self) {
-        while self.byte_len() > HUB_REPLAY_BYTES_MAX {
-            let oldest = self.finished.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            match oldest {
-                Some(stream) => stream.upgrade().inspect(|stream| stream.close()),
-                None => return,
-            };
+    /// Makes room until the bound holds: finished streams that nobody reads go whole, others lose what was read.
+    pub fn make_room(&self, now: Instant) {
+        if self.byte_len() <= HUB_REPLAY_BYTES_MAX {
+            return;
         }
+        let candidates: Vec<Arc<Stream>> = {
+            let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            if streams.in_vain.is_some_and(|last| now < last + LOOK_AGAIN) {
+                return;
+            }
+            streams.oldest_first.retain(|stream| stream.strong_count() > 0);
+            streams.oldest_first.iter().filter_map(Weak::upgrade).collect()
+        };
+        let over = || self.byte_len() > HUB_REPLAY_BYTES_MAX;
+        for stream in candidates.iter().take_while(|_| over()) {
+            if stream.finished_at().is_some() && !stream.is_read() {
+                stream.close();
+            } else {
+                stream.drop_history();
+            }
+        }
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).in_vain = over().then_some(now);
     }
 }
 

@@ -85,6 +85,11 @@ impl Ring {
         self.entries.back().is_some_and(|entry| entry.seq > self.taken)
     }
 
+    /// Whether the reader is so far behind that light messages are dropped before they are made.
+    pub fn is_behind(&self) -> bool {
+        self.is_over(0) && self.entries.front().is_some_and(|oldest| oldest.seq > self.taken)
+    }
+
     /// Adds a message, making room as the weights allow.
     pub fn push(&mut self, weight: Weight, pieces: Pieces) -> Pushed {
         let size = byte_len(&pieces);

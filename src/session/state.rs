@@ -4,10 +4,10 @@
 //! streams. Owns its calls in flight, asks, streams, outbox, and its bindings to instances. May not: hold its lock while
 //! it waits; the order of locks is session, then stream.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::aggregate::Aggregate;
 use crate::config::ServerName;
-use crate::limits::GET_STREAMS_MAX;
+use crate::limits::{GET_STREAMS_MAX, POST_STREAMS_MAX};
 use crate::mcp::message::notification_bytes;
 use crate::mcp::meta::Level;
 use crate::mcp::{Method, ProtocolVersion, Raw, RequestId};
@@ -24,11 +24,12 @@ use crate::server::{AskId, CallId, CallerId, InstanceHandle, ServerHandle};
 use super::call::Call;
 use super::durable::{Kept, Subscriptions, unix_now};
 use super::endpoint_id::EndpointId;
+use super::event_id::EventId;
 use super::negotiate::Hello;
 use super::outbox::{About, Outbox};
 use super::replay::Account;
 use super::ring::Weight;
-use super::stream::{EventId, Form, Kind, Opening, Reader, Stream};
+use super::stream::{Form, Kind, Opening, Reader, Stream};
 use super::table::Shared;
 
 /// How a session's messages travel. Ids of the two are not interchangeable (PROTOCOL 1.20).
@@ -65,7 +66,6 @@ pub(super) struct OpenAsk {
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) hello: Option<Hello>,
     pub(super) ended: bool,
     pub(super) level: Option<Level>,
     pub(super) subscriptions: Subscriptions,
@@ -79,7 +79,7 @@ pub(super) struct State {
     /// GET streams, oldest first.
     gets: Vec<Arc<Stream>>,
     /// POST streams that carry ids, oldest first.
-    posts: Vec<Arc<Stream>>,
+    posts: VecDeque<Arc<Stream>>,
     outbox: Outbox,
 }
 
@@ -90,6 +90,7 @@ pub struct Session {
     pub(super) endpoint: EndpointId,
     pub(super) transport: Transport,
     pub(super) caller: CallerId,
+    pub(super) hello: OnceLock<Hello>,
     pub(super) shared: Arc<Shared>,
     pub(super) replay: Account,
     /// Milliseconds between the table's start and the last use.
@@ -116,20 +117,19 @@ impl Session {
         shared: Arc<Shared>,
         hello: Option<Hello>,
     ) -> Arc<Self> {
-        Self::with_state(id, endpoint, transport, shared, State { hello, ..State::default() })
+        Self::with_state(id, endpoint, transport, shared, hello, State::default())
     }
 
     /// A session of an earlier run. What went on in it then ended with that run.
     pub(super) fn restored(id: Arc<str>, shared: Arc<Shared>, kept: Kept) -> Arc<Self> {
         let state = State {
-            hello: Some(kept.hello),
             level: kept.level,
             subscriptions: kept.subscriptions,
             // A late answer to an ask of the earlier run must not answer one of this run.
             last_ask: u64::try_from(unix_now()).unwrap_or(0) << 8,
             ..State::default()
         };
-        Self::with_state(id, kept.endpoint, Transport::Streamable, shared, state)
+        Self::with_state(id, kept.endpoint, Transport::Streamable, shared, Some(kept.hello), state)
     }
 
     fn with_state(
@@ -137,9 +137,11 @@ impl Session {
         endpoint: EndpointId,
         transport: Transport,
         shared: Arc<Shared>,
+        hello: Option<Hello>,
         state: State,
     ) -> Arc<Self> {
         Arc::new(Self {
+            hello: hello.map_or_else(OnceLock::new, OnceLock::from),
             id,
             endpoint,
             transport,
@@ -168,8 +170,20 @@ impl Session {
     }
 
     /// What its client said in `initialize`; `None` before that (HTTP+SSE only).
-    pub fn hello(&self) -> Option<Hello> {
-        self.lock().hello.clone()
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.get()
+    }
+
+    /// Its revision; before `initialize` (HTTP+SSE only) the oldest.
+    pub fn version(&self) -> ProtocolVersion {
+        self.hello().map_or(ProtocolVersion::V2024_11_05, |hello| hello.version)
+    }
+
+    /// Whether events carry ids: from 2025-03-26 on, unless `replay_ttl` is zero.
+    fn is_resumable(&self) -> bool {
+        self.transport == Transport::Streamable
+            && self.version() > ProtocolVersion::V2024_11_05
+            && !self.shared.options().replay_ttl.is_zero()
     }
 
     /// The short form for logs: enough to tell sessions apart, too little to use one.
@@ -190,16 +204,25 @@ impl Session {
 
     /// A stream for the responses of one POST.
     pub fn open_post(&self, form: Form, responses: usize) -> Arc<Stream> {
-        let resumable = form != Form::Json && self.lock().resumable(self);
+        let resumable = form != Form::Json && self.is_resumable();
         let opening = Opening { kind: Kind::Post, form, resumable, responses };
         Stream::open(opening, self.replay.clone(), Instant::now())
     }
 
     /// The client has an id of this stream now: it stays findable for a resume.
     pub fn remember(&self, stream: &Arc<Stream>) {
-        if stream.event_id(0).is_some() {
-            self.lock().posts.push(stream.clone());
+        if stream.event_id(0).is_none() {
+            return;
         }
+        let surplus = {
+            let mut state = self.lock();
+            state.posts.push_back(stream.clone());
+            let done = |stream: &Arc<Stream>| stream.finished_at().is_some() && !stream.is_read();
+            let index = if state.posts.len() > POST_STREAMS_MAX { state.posts.iter().position(done) } else { None };
+            index.and_then(|index| state.posts.remove(index))
+        };
+        drop(surplus);
+        self.shared.replay.remember(stream);
     }
 
     /// Opens a stream for messages that belong to no request; what waited goes out on it at once.
@@ -208,13 +231,15 @@ impl Session {
         if state.ended {
             return None;
         }
-        let resumable = state.resumable(self);
+        let resumable = self.is_resumable();
         let opening = Opening { kind: Kind::Get, form: Form::Events, resumable, responses: 0 };
         let stream = Stream::open(opening, self.replay.clone(), Instant::now());
         let reader = stream.attach();
         state.gets.push(stream.clone());
         state.flush_outbox(&stream);
-        let surplus = (state.gets.len() > GET_STREAMS_MAX).then(|| state.gets.remove(0));
+        // One that nobody reads goes before one that is read: a client with many must not reconnect in circles.
+        let unread = state.gets.iter().position(|stream| !stream.is_read()).unwrap_or(0);
+        let surplus = (state.gets.len() > GET_STREAMS_MAX).then(|| state.gets.remove(unread));
         drop(state);
         if let Some(oldest) = surplus {
             oldest.close();
@@ -225,8 +250,8 @@ impl Session {
     /// Takes a lost stream up again after the event the client saw last. `None`: there is nothing to take up.
     pub fn resume(&self, last: EventId) -> Option<Reader> {
         let mut state = self.lock();
-        let streams = if last.kind == Kind::Get { &state.gets } else { &state.posts };
-        let stream = streams.iter().find(|stream| stream.number() == last.stream)?.clone();
+        let mut streams = state.gets.iter().chain(&state.posts);
+        let stream = streams.find(|stream| stream.number() == last.stream && stream.kind() == last.kind)?.clone();
         let ttl = self.shared.options().replay_ttl;
         if stream.finished_at().is_some_and(|at| at + ttl <= Instant::now()) {
             return None;
@@ -280,7 +305,7 @@ impl Session {
                 stream.drop_history();
             }
         }
-        self.replay.hub().make_room();
+        self.replay.hub().make_room(Instant::now());
     }
 
     // --- calls and asks ----------------------------------------------------------------------------------------
@@ -336,6 +361,11 @@ impl Session {
         u64::try_from(at.saturating_duration_since(self.shared.started).as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether a request came within `span`.
+    pub(super) fn was_asked_within(&self, span: Duration) -> bool {
+        self.shared.started + Duration::from_millis(self.used.load(Ordering::Relaxed)) + span > Instant::now()
+    }
+
     /// When it was last used: a request came, or a stream was read.
     pub(super) fn used(&self) -> Instant {
         let touched = self.shared.started + Duration::from_millis(self.used.load(Ordering::Relaxed));
@@ -354,16 +384,10 @@ impl Session {
         })
     }
 
-    /// Ends its streams, as a lost connection would; the session goes on.
-    pub(super) fn close_streams(&self) {
-        let mut streams: Vec<Arc<Stream>> = Vec::new();
-        {
-            let mut state = self.lock();
-            streams.extend(state.in_flight.values().map(|call| call.stream.clone()));
-            streams.append(&mut state.gets);
-            streams.append(&mut state.posts);
-        }
-        for stream in streams {
+    /// Ends the streams that wait for nothing in particular, as a lost connection would; the session goes on.
+    pub(super) fn close_gets(&self) {
+        let gets = std::mem::take(&mut self.lock().gets);
+        for stream in gets {
             stream.close();
         }
     }
@@ -393,7 +417,7 @@ impl Session {
             let calls: Vec<Arc<Call>> = state.in_flight.drain().map(|(_, call)| call).collect();
             let mut streams: Vec<Arc<Stream>> = calls.iter().map(|call| call.stream.clone()).collect();
             streams.append(&mut state.gets);
-            streams.append(&mut state.posts);
+            streams.extend(state.posts.drain(..));
             state.asks.clear();
             let bindings: Vec<Arc<Binding>> =
                 state.bindings.drain().filter_map(|(_, cell)| cell.get().cloned()).collect();
@@ -407,13 +431,6 @@ impl Session {
 }
 
 impl State {
-    /// Whether events carry ids: from 2025-03-26 on, unless `replay_ttl` is zero.
-    fn resumable(&self, session: &Session) -> bool {
-        session.transport == Transport::Streamable
-            && self.hello.as_ref().is_some_and(|hello| hello.version > ProtocolVersion::V2024_11_05)
-            && !session.shared.options().replay_ttl.is_zero()
-    }
-
     fn listening(&self) -> Option<Arc<Stream>> {
         self.gets.iter().rev().find(|stream| stream.is_read()).cloned()
     }

@@ -15,6 +15,7 @@ use crate::mcp::message::{notification_bytes, response_pieces};
 use crate::mcp::{Method, Outcome, Raw, RequestId};
 use crate::server::CallId;
 
+use super::event_id::EventId;
 use super::progress::Progress;
 use super::replay::Account;
 use super::ring::{Entry, Pieces, Pushed, Ring, Weight, byte_len};
@@ -101,33 +102,6 @@ fn next_number() -> u64 {
         number = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     number
-}
-
-/// The name of a stream or of a message in it, as event ids carry it: `<stream>-<seq>`, where a GET stream's number is
-/// marked so that hub knows it for one even when it knows nothing else of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventId {
-    /// What the stream is for.
-    pub kind: Kind,
-    /// The stream's number.
-    pub stream: u64,
-    /// The message's number; 0 before the first.
-    pub seq: u64,
-}
-
-impl EventId {
-    /// Reads an id that [`Self::to_text`] wrote.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (stream, seq) = text.split_once('-')?;
-        let (kind, number) = stream.strip_prefix('g').map_or((Kind::Post, stream), |number| (Kind::Get, number));
-        Some(Self { kind, stream: u64::from_str_radix(number, 16).ok()?, seq: seq.parse().ok()? })
-    }
-
-    /// The id's text.
-    pub fn to_text(self) -> String {
-        let mark = if self.kind == Kind::Get { "g" } else { "" };
-        format!("{mark}{:x}-{}", self.stream, self.seq)
-    }
 }
 
 impl Stream {
@@ -236,6 +210,9 @@ impl Stream {
         }
         let now = Instant::now();
         self.change(|state| {
+            if state.ring.is_behind() {
+                return;
+            }
             let Some(progress) = state.progress.iter_mut().find(|progress| progress.call == call) else { return };
             if let Some(params) = progress.from_server(params, now) {
                 state.push_light(&Method::Progress, &params);
@@ -453,3 +430,6 @@ impl Drop for Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,9 @@ impl Sessions {
     }
 
     fn is_idle_too_long(&self, session: &Session) -> bool {
-        !session.is_busy() && session.used() + self.shared.options().expiry <= Instant::now()
+        let expiry = self.shared.options().expiry;
+        // The first is cheap, and nearly always decides.
+        !session.was_asked_within(expiry) && !session.is_busy() && session.used() + expiry <= Instant::now()
     }
 
     fn in_memory(&self, id: &str) -> Option<Arc<Session>> {
@@ -217,12 +219,13 @@ impl Sessions {
         }
     }
 
-    /// hub stops: every stream ends, every session goes on in the next run.
+    /// hub stops: streams that wait for nothing in particular end, responses still find theirs, every session goes on in
+    /// the next run.
     pub fn suspend(&self) {
         let all = self.all();
         self.keep_uses(&all, Duration::ZERO);
         for session in all {
-            session.close_streams();
+            session.close_gets();
         }
     }
 
