@@ -69,5 +69,5 @@ impl Journal {
 
 fn owner_lives(run: &RunRow) -> bool {
     let seen = Seen { pid: run.pid, start: run.start };
-    if cfg!(target_os = "linux") { family::lives(seen) } else { crate::platform::process::process_exists(run.pid) }
+    family::may_live(seen)
 }

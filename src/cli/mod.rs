@@ -58,7 +58,7 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
         Verb::Restart(server) => block_on(tell::server("restart", &server.name, &setting()?)),
         Verb::Enable(server) => block_on(tell::server("enable", &server.name, &setting()?)),
         Verb::Disable(server) => block_on(tell::server("disable", &server.name, &setting()?)),
-        Verb::Reload => block_on(tell::hub("reload", &setting()?)),
+        Verb::Reload => block_on(tell::reload(&setting()?)),
         Verb::Down => block_on(down::run(&setting()?)),
     }
 }

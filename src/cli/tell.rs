@@ -4,25 +4,35 @@
 
 use bytes::Bytes;
 
+use crate::control::client::Error;
 use crate::control::proto::Done;
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::resolve::Setting;
 
 pub(super) async fn server(verb: &str, name: &str, setting: &Setting<'_>) -> Result<(), Failure> {
     // Names in hub.toml need no escaping in a path; anything else cannot be one.
     if name.is_empty() || name.contains(|c: char| !c.is_ascii_graphic() || "/?#%".contains(c)) {
-        let failure = Failure::new(super::failure::Exit::Failed, format!("there is no server `{name}` in hub.toml"));
+        let failure = Failure::new(Exit::Failed, format!("there is no server `{name}` in hub.toml"));
         return Err(failure.hint("`hub status` shows all names"));
     }
     tell(&format!("/v1/servers/{name}/{verb}"), setting).await
 }
 
-pub(super) async fn hub(verb: &str, setting: &Setting<'_>) -> Result<(), Failure> {
-    tell(&format!("/v1/{verb}"), setting).await
+pub(super) async fn reload(setting: &Setting<'_>) -> Result<(), Failure> {
+    match setting.client.post("/v1/reload", Bytes::new()).await {
+        Ok(Done { lines }) => say(&lines, setting),
+        // The one thing that the daemon refuses to read again is a hub.toml with something wrong in it.
+        Err(Error::Refused(refused)) => Err(Failure { exit: Exit::Config, message: refused.error, hint: refused.hint }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn tell(path: &str, setting: &Setting<'_>) -> Result<(), Failure> {
     let done: Done = setting.client.post(path, Bytes::new()).await?;
-    done.lines.iter().try_for_each(|line| setting.out.line(line))
+    say(&done.lines, setting)
+}
+
+fn say(lines: &[String], setting: &Setting<'_>) -> Result<(), Failure> {
+    lines.iter().try_for_each(|line| setting.out.line(line))
 }

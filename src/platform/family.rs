@@ -174,6 +174,11 @@ pub fn lives(seen: Seen) -> bool {
     procfs::stat(seen.pid).is_some_and(|stat| stat.start == seen.start && !stat.zombie)
 }
 
+/// Does exactly this process still run, as far as this system tells? Where no start time can be read, the id has to do.
+pub fn may_live(seen: Seen) -> bool {
+    if cfg!(target_os = "linux") { lives(seen) } else { super::process::process_exists(seen.pid) }
+}
+
 /// Names this boot; empty where the system has no such name.
 pub fn boot_id() -> String {
     procfs::boot_id()

@@ -58,6 +58,8 @@ fn grandchildren_that_outlive_their_leader() {
     let session = hub.session("a");
     let (pid, before) = (hub.child_pid("a"), hub.processes().len());
     procs::signal(pid, Signal::SIGKILL);
+    // Not before the death was noticed: what is written to a dying child may have run, and is an error.
+    eventually("the next generation", || hub.journal("a").starts().get(1).copied());
     session.echo("with the next generation");
     assert_ne!(hub.child_pid("a"), pid);
     eventually("only one generation lives", || (hub.processes().len() == before).then_some(()));
