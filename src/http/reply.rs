@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::limits;
 use crate::mcp::line::without_newlines;
 use crate::mcp::{ProtocolVersion, sse};
-use crate::session::{First, Kind, Reader, Session};
+use crate::session::{EventId, First, Kind, Reader, Session};
 
 use super::body::ReplyBody;
 use super::{Reply, respond};
@@ -130,7 +130,7 @@ impl EventBody {
 
     fn encode(&mut self, seq: u64, pieces: &[Bytes; 3]) {
         let id = match self.dialect {
-            Dialect::Streamable => self.reader.stream().event_id(seq).map(|id| id.to_text()),
+            Dialect::Streamable => self.reader.stream().event_id(seq).map(EventId::to_text),
             Dialect::Named => {
                 self.ready.push_back(sse::named_event("message", pieces));
                 return;
@@ -156,8 +156,7 @@ impl EventBody {
         if deadline <= now {
             if beat_at.is_some_and(|beat| beat <= now) {
                 self.reader.beat(self.timing.heartbeat, now);
-            }
-            if keep_alive_at <= now {
+            } else {
                 self.ready.push_back(sse::KEEP_ALIVE);
                 self.sent_at = now;
             }
@@ -202,5 +201,113 @@ impl Body for EventBody {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::Aggregate;
+    use crate::mcp::{Outcome, RequestId};
+    use crate::server::CallId;
+    use crate::session::{EndpointId, Form, Options, Sessions, Stream, Target};
+    use crate::tasks::Scope;
+    use http_body_util::BodyExt;
+    use std::sync::LazyLock;
+    use tokio::sync::watch;
+
+    static NEVER: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
+
+    async fn session(version: &str) -> Arc<Session> {
+        let target = Target::Aggregate(Aggregate::new(watch::channel(Arc::default()).1));
+        let params = Bytes::from(format!(r#"{{"protocolVersion":"{version}"}}"#));
+        let sessions = Sessions::new(Options::default(), None, Scope::new());
+        let opened = sessions.initialize(&EndpointId::Aggregate, &target, Some(&params)).await;
+        opened.expect("initialize is answered").0
+    }
+
+    fn respond(stream: &Stream, payload: Bytes) {
+        stream.respond(Some(CallId(1)), &RequestId::from_number(1), &Outcome::Result(payload));
+    }
+
+    /// The next piece of a body; with paused time, waiting costs nothing but is counted.
+    async fn piece(reply: &mut Reply) -> Option<String> {
+        let frame = reply.body_mut().frame().await?.expect("bodies do not fail");
+        Some(String::from_utf8(frame.into_data().expect("data").to_vec()).expect("text"))
+    }
+
+    fn content_type(reply: &Reply) -> &str {
+        reply.headers()["content-type"].to_str().expect("text")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_becomes_events_comments_and_a_heartbeat() {
+        let session = session("2025-11-25").await;
+        let stream = session.open_post(Form::Either, 1);
+        let reader = stream.attach();
+        stream.expect_progress(CallId(1), Bytes::from_static(b"\"t\""));
+        let start = Instant::now();
+        let mut reply = post(&session, reader, false, Timing::default(), &NEVER).await;
+        assert_eq!((start.elapsed().as_secs(), content_type(&reply)), (5, "text/event-stream"));
+        let number = stream.event_id(0).expect("resumable").to_text();
+        assert_eq!(piece(&mut reply).await.expect("a start"), format!("id: {number}\nretry: 3000\ndata: \n\n"));
+        for second in [20, 35] {
+            let next = piece(&mut reply).await.expect("a comment");
+            assert_eq!((start.elapsed().as_secs(), next.as_str()), (second, ":\n\n"));
+        }
+        let beat = piece(&mut reply).await.expect("a beat");
+        assert!(beat.contains(r#"{"progressToken":"t","progress":-1.0,"#), "{beat}");
+        assert_eq!(start.elapsed().as_secs(), 50);
+        stream.progress(CallId(1), &Bytes::from_static(b"{\"progress\":0,\"progressToken\":9}"));
+        assert!(piece(&mut reply).await.expect("progress").contains(r#""progress":0"#));
+        respond(&stream, Bytes::from_static(b"{}"));
+        assert!(piece(&mut reply).await.expect("a response").contains(r#""result":{}"#));
+        assert_eq!(piece(&mut reply).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn json_only_waits_as_long_as_it_takes() {
+        let session = session("2025-06-18").await;
+        let stream = session.open_post(Form::Json, 1);
+        let reader = stream.attach();
+        let (answer, ()) = tokio::join!(post(&session, reader, false, Timing::default(), &NEVER), async {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            respond(&stream, Bytes::from_static(b"{}"));
+        });
+        assert_eq!(content_type(&answer), "application/json");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_is_sent_in_pieces_and_reads_the_same() {
+        let session = session("2025-06-18").await;
+        let stream = session.open_post(Form::Events, 1);
+        let reader = stream.attach();
+        let payload = Bytes::from([b"\"".as_slice(), &[b'x'; COPY_BELOW], b"\"".as_slice()].concat());
+        respond(&stream, payload.clone());
+        let mut reply = post(&session, reader, false, Timing::default(), &NEVER).await;
+        let mut pieces = Vec::new();
+        while let Some(next) = piece(&mut reply).await {
+            pieces.push(next);
+        }
+        let id = stream.event_id(1).expect("resumable").to_text();
+        let payload = String::from_utf8(payload.to_vec()).expect("text");
+        assert!(pieces.len() > 3);
+        assert_eq!(
+            pieces.concat(),
+            format!("id: {id}\ndata: {{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{payload}}}\n\n")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_hub_stops_streams_end_and_responses_are_awaited() {
+        let (session, stop) = (session("2025-06-18").await, CancellationToken::new());
+        let mut get = events(&session, session.open_get().expect("alive"), true, Timing::default(), &stop);
+        let stream = session.open_post(Form::Events, 1);
+        let reader = stream.attach();
+        let mut call = post(&session, reader, false, Timing::default(), &stop).await;
+        stop.cancel();
+        assert_eq!(piece(&mut get).await, None);
+        respond(&stream, Bytes::from_static(b"{}"));
+        assert!(piece(&mut call).await.is_some());
     }
 }

@@ -38,13 +38,14 @@ impl Outlet for SessionOutlet {
         let (Some(session), Some(binding)) = (self.session.upgrade(), self.binding.upgrade()) else { return };
         match delivery {
             Delivery::Notification { method, params } => Self::notify(&session, &binding, &method, params),
-            Delivery::Ask(ask) => match session.listening() {
-                Some(stream) => ask_client(&session, &binding, from, ask, &stream),
-                None => {
+            Delivery::Ask(ask) => {
+                if let Some(stream) = session.listening() {
+                    ask_client(&session, &binding, from, ask, &stream);
+                } else {
                     let error = ErrorObject::internal(Reason::CallerGone, "the client does not listen");
                     refuse_ask(&session, from, ask.id, error);
                 }
-            },
+            }
             Delivery::Withdraw(ask) => session.withdraw_ask(binding.number, ask),
             // These belong to calls.
             Delivery::Progress { .. } | Delivery::Finish(_) | Delivery::Cancelled => {}

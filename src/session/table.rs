@@ -363,3 +363,6 @@ fn new_id() -> Result<Arc<str>, ErrorObject> {
     })?;
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
+
+#[cfg(test)]
+mod tests;

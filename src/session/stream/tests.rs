@@ -181,7 +181,7 @@ async fn bytes_are_counted_while_they_are_held() {
     let stream = open(Form::Events, 0);
     let hub = stream.account.hub().clone();
     let large = Bytes::from(vec![b'x'; STREAM_BYTES_MAX / 2]);
-    (0..5).for_each(|_| drop(stream.send(Weight::Light, large.clone())));
+    (0..5).for_each(|_| assert!(stream.send(Weight::Light, large.clone())));
     assert_eq!(hub.byte_len(), STREAM_BYTES_MAX);
     let mut reader = stream.attach();
     assert_eq!(rest(&mut reader).await.0.len(), 2);
