@@ -7,6 +7,7 @@
 use crate::support::eventually::within;
 use crate::support::session::{L0, L1, L2, L3, Pending, text_of};
 use crate::support::{Fake, Hub, Session, Setup, Stream, Target, Value, eventually, json, procs};
+use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,7 +104,6 @@ impl Client {
             85..=89 => self.big(&nonce),
             90..=93 => self.renews(),
             94..=98 if asks => self.asks(&nonce),
-            99 if self.random.below(40) == 0 => self.kills(),
             _ => self.echo(&nonce),
         };
         *self.counts.entry(kind).or_default() += 1;
@@ -230,13 +230,9 @@ impl Client {
         self.own(&response, nonce);
         if response.to_string().contains("secret") {
             assert!(response.to_string().contains(&format!("secret {nonce}")), "{nonce} got {response}");
+            *self.counts.entry("answered").or_default() += 1;
         }
         "asks"
-    }
-
-    fn kills(&mut self) -> &'static str {
-        self.session.call(&self.tool("die"), &json!({})).response();
-        "kills"
     }
 }
 
@@ -260,6 +256,16 @@ fn run(hub: &Hub, seed: u64, time: Duration) -> BTreeMap<&'static str, u64> {
                 })
             })
             .collect();
+        // Seldom enough that no server counts as looping (limits.rs: 10 deaths within 120 s).
+        let mut next = Duration::from_secs(8);
+        for name in ["a", "b"].into_iter().cycle() {
+            if next >= time {
+                break;
+            }
+            std::thread::sleep(next.saturating_sub(start.elapsed()));
+            hub.child_pids(name).into_iter().for_each(|pid| procs::signal(pid, Signal::SIGKILL));
+            next += Duration::from_secs(15);
+        }
         let mut sum = BTreeMap::new();
         for client in clients {
             for (kind, count) in client.join().expect("no panic") {
@@ -286,9 +292,11 @@ fn soak_everything_at_once() {
     eprintln!("warm {warm:?}\nrest {rest:?}\nrss {before:?} -> {:?}", procs::rss_bytes(hub.pid()));
     let calls: u64 = rest.values().sum();
     assert!(calls > 20 * soak_seconds(), "only {calls} operations");
+    assert!(rest.get("answered").is_some_and(|count| *count > 0), "no dialog was ever answered: {rest:?}");
     for name in ["a", "b"] {
         eventually("nothing is in flight", || (hub.server(name)["in_flight"] == 0).then_some(()));
         hub.session(name).echo("in the end");
+        assert!(hub.server(name)["restarts"].as_u64() > Some(0), "the soak never met a death of {name}");
     }
     let metrics = hub.hub_path("/metrics").get().text();
     let queued = metrics.lines().filter(|line| line.starts_with("hub_queued{"));
