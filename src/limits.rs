@@ -24,11 +24,11 @@ pub const SUBSCRIPTIONS_PER_INSTANCE_MAX: usize = 10_000;
 /// How long an unattributable child request is held while other callers complete (PROTOCOL 1.11.5).
 pub const ASK_HOLD: Duration = Duration::from_secs(15);
 /// How long a client may take to answer a child's request (a person reads a dialog).
-pub const ASK_TIMEOUT: Duration = Duration::from_secs(600);
+pub const ASK_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long a cancelled call stays a possible owner of a child's request (PROTOCOL 1.11).
 pub const GHOST: Duration = Duration::from_secs(10);
 /// How long the wire id of a cancelled call is remembered.
-pub const TOMBSTONE: Duration = Duration::from_secs(3600);
+pub const TOMBSTONE: Duration = Duration::from_hours(1);
 /// Parallel requests of one call are collected this long before the baton passes.
 pub const BATON_COLLECT: Duration = Duration::from_millis(50);
 /// Asks read within this time of one another may be of one call: the collection time, and slack for a slow pipe.
@@ -60,7 +60,7 @@ pub const SESSION_REPLAY_BYTES_MAX: usize = 4 << 20;
 /// Bytes kept for all streams of hub.
 pub const HUB_REPLAY_BYTES_MAX: usize = 64 << 20;
 /// A finished stream can be resumed this long by default (`[hub] replay_ttl`).
-pub const REPLAY_TTL: Duration = Duration::from_secs(300);
+pub const REPLAY_TTL: Duration = Duration::from_mins(5);
 /// Standalone GET streams of one session.
 pub const GET_STREAMS_MAX: usize = 4;
 /// Finished POST streams of one session that can be resumed.
@@ -75,10 +75,10 @@ pub const BATCH_MAX: usize = 100;
 /// Sessions by default (`[hub] sessions_max`); over it the idlest one goes.
 pub const SESSIONS_MAX: usize = 10_000;
 /// A session without any use expires after this long by default (`[hub] session_expiry`).
-pub const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const SESSION_EXPIRY: Duration = Duration::from_hours(7 * 24);
 
 /// How far the store may be behind with the last use of a session.
-pub const SESSION_TOUCH_EVERY: Duration = Duration::from_secs(600);
+pub const SESSION_TOUCH_EVERY: Duration = Duration::from_mins(10);
 
 /// Open connections over all listeners.
 pub const CONNECTIONS_MAX: usize = 8192;
@@ -94,7 +94,7 @@ pub const LINGER: Duration = Duration::from_secs(1);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Default of `startup_timeout`: npx and uvx install on a cold start.
-pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+pub const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
 /// After stdin is closed a child has this long to leave by itself.
 pub const STOP_STDIN_GRACE: Duration = Duration::from_secs(2);
 /// After SIGTERM to its group a child has this long before SIGKILL.
@@ -116,14 +116,14 @@ pub const STORE_QUEUE_MAX: usize = 1024;
 /// Exits within [`CRASH_LOOP_WINDOW`] that make a server `failed`.
 pub const CRASH_LOOP_EXITS_MAX: usize = 10;
 /// See [`CRASH_LOOP_EXITS_MAX`].
-pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(120);
+pub const CRASH_LOOP_WINDOW: Duration = Duration::from_mins(2);
 /// A child that lived this long resets the backoff.
-pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
+pub const BACKOFF_RESET_AFTER: Duration = Duration::from_mins(1);
 
 /// A session without a stream counts as in use this long after its last request (only for `without_hub` of `status`).
-pub const SESSION_IN_USE: Duration = Duration::from_secs(15 * 60);
+pub const SESSION_IN_USE: Duration = Duration::from_mins(15);
 /// `hub down` waits this long for the daemon to be gone: above everything that a stop may take.
-pub const DOWN_PATIENCE: Duration = Duration::from_secs(60);
+pub const DOWN_PATIENCE: Duration = Duration::from_mins(1);
 /// How often it looks.
 pub const DOWN_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often `hub status --watch` draws.

@@ -108,12 +108,10 @@ impl AcceptTask {
         };
         // Answers are written whole: waiting for more (Nagle) only adds latency.
         socket.set_nodelay(true).ok();
-        let connection = conn::serve(socket, self.ctx.clone(), self.face.clone(), self.forced.clone());
-        let task = async move {
-            connection.await;
-            drop(permit);
-        };
-        drop(self.tasks.spawn("connection", task));
+        // Boxed here, because each async block around a future would otherwise hold its size twice.
+        let connection =
+            Box::pin(conn::serve(socket, self.ctx.clone(), self.face.clone(), self.forced.clone(), permit));
+        drop(self.tasks.spawn("connection", connection));
     }
 }
 

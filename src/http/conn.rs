@@ -18,14 +18,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 
 use super::{Context, Face};
 
-/// Serves the requests of one connection until it ends.
-pub(super) async fn serve(socket: TcpStream, ctx: Arc<Context>, face: Arc<Face>, forced: CancellationToken) {
+/// Serves the requests of one connection until it ends. `_room` is its place among all connections.
+pub(super) async fn serve(
+    socket: TcpStream,
+    ctx: Arc<Context>,
+    face: Arc<Face>,
+    forced: CancellationToken,
+    _room: OwnedSemaphorePermit,
+) {
     let stopping = ctx.stopping.clone();
     let heard = Arc::new(AtomicBool::new(false));
     let service = service_fn(move |request| {
@@ -66,7 +73,8 @@ async fn linger(mut socket: TcpStream, forced: &CancellationToken) {
     if socket.shutdown().await.is_err() {
         return;
     }
-    let mut scratch = [0; 4096];
+    // On the heap: every open connection would otherwise carry it for its last moment.
+    let mut scratch = vec![0; 4096];
     let rest = async { while socket.read(&mut scratch).await.is_ok_and(|count| count > 0) {} };
     tokio::select! {
         () = rest => {}

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::ServerName;
+use crate::config::{ServerName, Start};
 use crate::server::registry::Registered;
 use crate::server::{Registry, State};
 use crate::session::EndpointId;
@@ -22,7 +22,9 @@ pub(super) fn live(endpoint: &EndpointId, registry: &Registry) -> Reply {
 
 /// Readiness: 503 while a server that starts with hub has not come to a result.
 pub(super) fn ready(registry: &Registry) -> Reply {
-    let starting = registry.servers().iter().any(|server| server.state() == State::Starting);
+    let starting = registry
+        .running()
+        .any(|server| server.snapshot().state == State::Starting && server.spec().start == Start::Eager);
     let status = if starting { "starting" } else { "ready" };
     respond::health(!starting, &json!({ "status": status, "servers": states(registry) }))
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{Context, Face, Listener, Settings};
 use crate::aggregate::Aggregate;
@@ -176,4 +177,15 @@ async fn a_stopped_listener_closes_idle_connections_and_refuses_new_ones() {
     tokio::join!(listener.stop(PATIENCE), client);
     assert!(TcpStream::connect(address).await.is_err());
     assert_eq!(ctx.connections.available_permits(), limits::CONNECTIONS_MAX);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let ctx = Arc::new(context());
+    let (_listener, address) = start(&ctx);
+    let socket = connect(address).await;
+    let room = ctx.connections.clone().try_acquire_owned().expect("room");
+    let connection = super::conn::serve(socket, ctx, Arc::new(Face::Hub), CancellationToken::new(), room);
+    // hyper's buffers come on top, some 10 KB; a buffer of our own inside would be paid for by every silent client.
+    assert!(size_of_val(&connection) < 2048, "{} bytes", size_of_val(&connection));
 }
