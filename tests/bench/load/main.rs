@@ -41,6 +41,9 @@ struct Args {
     /// Measure only these parts.
     #[arg(long, value_name = "PART", value_enum)]
     only: Vec<Part>,
+    /// Of the calls, measure only those with this payload (100, 10000 or 1000000).
+    #[arg(long, value_name = "N")]
+    bytes: Option<usize>,
     /// Rounds in which hub and the floor take turns.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
@@ -67,6 +70,8 @@ struct Pace {
     rounds: usize,
     round: Duration,
     repeats: usize,
+    /// The only payload, if not all.
+    bytes: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -83,12 +88,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut impl Write) -> Result<bool> {
-    stand::check_programs(&args.programs)?;
+    let programs = args.programs.resolve()?;
     procs::allow_many_files()?;
     let mut pace = if args.quick {
-        Pace { rounds: 5, round: Duration::from_millis(200), repeats: 5 }
+        Pace { rounds: 5, round: Duration::from_millis(200), repeats: 5, bytes: args.bytes }
     } else {
-        Pace { rounds: 25, round: Duration::from_millis(300), repeats: 20 }
+        Pace { rounds: 25, round: Duration::from_millis(300), repeats: 20, bytes: args.bytes }
     };
     pace.rounds = args.rounds.unwrap_or(pace.rounds);
     let about = format!(
@@ -100,7 +105,7 @@ fn run(args: &Args, out: &mut impl Write) -> Result<bool> {
     writeln!(out, "{about}\n")?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(measure(args, pace))?;
+    let report = runtime.block_on(measure(args, &programs, pace))?;
     writeln!(out, "{report}")?;
     if let Some(path) = &args.json {
         report.write_json(path, &about)?;
@@ -108,24 +113,24 @@ fn run(args: &Args, out: &mut impl Write) -> Result<bool> {
     Ok(report.faults.is_empty() && !(args.check && report.missed() > 0))
 }
 
-async fn measure(args: &Args, pace: Pace) -> Result<Report> {
+async fn measure(args: &Args, programs: &Programs, pace: Pace) -> Result<Report> {
     let wants = |part| args.only.contains(&part) || (args.only.is_empty() && part != Part::Floor);
     let mut report = Report::default();
     if wants(Part::Floor) {
-        parts::calls(&args.programs, pace, false, &mut report).await?;
+        parts::calls(programs, pace, false, &mut report).await?;
     }
     if wants(Part::Calls) {
-        parts::calls(&args.programs, pace, true, &mut report).await?;
+        parts::calls(programs, pace, true, &mut report).await?;
     }
     if wants(Part::Session) {
-        parts::warm_session(&args.programs, pace, &mut report).await?;
+        parts::warm_session(programs, pace, &mut report).await?;
     }
     if wants(Part::Memory) {
-        parts::idle_memory(&args.programs, &mut report).await?;
-        parts::session_memory(&args.programs, &mut report).await?;
+        parts::idle_memory(programs, &mut report).await?;
+        parts::session_memory(programs, &mut report).await?;
     }
     if wants(Part::Start) {
-        parts::start(&args.programs, pace, &mut report)?;
+        parts::start(programs, pace, &mut report)?;
     }
     Ok(report)
 }

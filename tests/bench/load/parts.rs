@@ -58,7 +58,8 @@ pub async fn calls(programs: &Programs, pace: Pace, with_hub: bool, report: &mut
     let home = Home::new(programs, 1, 0)?;
     let hub = if with_hub { Some(home.serve(programs)?) } else { None };
     let floor = floor(programs)?;
-    for load in LOADS {
+    let wanted = |load: &Load| pace.bytes.is_none_or(|bytes| bytes == load.bytes);
+    for load in LOADS.into_iter().filter(wanted) {
         let (mut of_hub, mut of_floor) = (Vec::new(), Vec::new());
         for round in 0..pace.rounds {
             // Who goes first alternates, so that a slow drift of the machine hits both alike.

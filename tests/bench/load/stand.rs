@@ -153,10 +153,13 @@ fn free_ports(count: usize) -> Result<Vec<u16>> {
     Ok(ports)
 }
 
-/// Whether all programs exist, before anything is measured.
-pub fn check_programs(programs: &Programs) -> Result<()> {
-    for path in [&programs.hub, &programs.floor, &programs.echo] {
-        ensure!(Path::is_file(path), "{} does not exist", path.display());
+impl Programs {
+    /// The same with absolute paths, as hub's children do not start here. Fails when one does not exist.
+    pub fn resolve(&self) -> Result<Self> {
+        let absolute = |path: &Path| {
+            let found = path.canonicalize();
+            found.with_context(|| format!("cannot find {}", path.display()))
+        };
+        Ok(Self { hub: absolute(&self.hub)?, floor: absolute(&self.floor)?, echo: absolute(&self.echo)? })
     }
-    Ok(())
 }
