@@ -147,7 +147,9 @@ pub fn progress_token(params: &Raw) -> Option<Raw> {
 /// Where that token stands in `params`.
 pub fn progress_token_range(params: &Raw) -> Option<Range<usize>> {
     // Most calls carry no token: one search is cheaper than a scan of the members.
-    memchr::memmem::find(params, b"_meta").or_else(|| memchr::memchr(b'\\', params))?;
+    if !scan::may_hold(params, "_meta") {
+        return None;
+    }
     let find = |from: usize, key: &str| {
         let start = scan::skip_space(params, from);
         let mut members = scan::members(params, start)?.map_while(Result::ok);
