@@ -38,6 +38,8 @@ pub(super) struct AskEntry {
     id: RequestId,
     method: Method,
     params: Option<Raw>,
+    /// When it was read.
+    read: Duration,
     stage: Stage,
     /// The call on whose stream it was shown; `None`: on the session's own.
     call: Option<CallId>,
@@ -102,6 +104,7 @@ impl Mux {
             id,
             method,
             params,
+            read: now,
             stage: Stage::Held { calls: Vec::new(), ghosts: Vec::new() },
             call: None,
             causes: Vec::new(),
@@ -202,7 +205,7 @@ impl Mux {
         }
         // A cancelled call of the same owner may have asked: then none of the living ones is known to wait.
         if !causes.is_empty() && !self.owners.load(owner).ghost(now) {
-            entry.window = Some(self.owners.load(owner).asked(now));
+            entry.window = Some(self.owners.load(owner).asked(entry.read));
             if self.options.interactive {
                 self.timers.arm(now + BATON_COLLECT, Timer::Look);
             }
@@ -318,6 +321,10 @@ impl Mux {
                     void.push(*id);
                 } else {
                     entry.causes.retain(|cause| *cause != wire);
+                    // It may be the cancelled one's: then none of those that are left is known to wait.
+                    if let Some(window) = entry.window.take_if(|_| cancelled) {
+                        self.owners.load(owner).answered(window);
+                    }
                 }
             }
         }

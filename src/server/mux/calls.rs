@@ -251,6 +251,11 @@ impl Mux {
         if due > now {
             return self.timers.arm(due, Timer::Call(id));
         }
+        let message = format!("the server gave no sign for {} s (request_timeout)", timeout.as_secs_f64());
+        let error: Outcome = ErrorObject::internal(Reason::Timeout, message).into();
+        if self.keep_unsent(id, &error) {
+            return self.timers.arm(now + timeout, Timer::Call(id));
+        }
         let Some(call) = self.calls.remove(&id) else { return };
         if let Some(wire) = call.wire {
             self.bury(wire, &call, now);
@@ -259,8 +264,22 @@ impl Mux {
         } else {
             self.queue.retain(|waiting| *waiting != id);
         }
-        let message = format!("the server gave no sign for {} s (request_timeout)", timeout.as_secs_f64());
-        self.conclude(id, &call, ErrorObject::internal(Reason::Timeout, message).into(), now);
+        self.conclude(id, &call, error, now);
+    }
+
+    /// What the mux has to tell the child must reach it however long the queue is, or the two would believe different
+    /// things. Only who waits for it need not wait any longer.
+    fn keep_unsent(&mut self, id: CallId, error: &Outcome) -> bool {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.wire.is_none()) else { return false };
+        let waiter = match &mut call.purpose {
+            Purpose::Delivered | Purpose::Subscribe(_) => return false,
+            Purpose::Level(waiter) => waiter.take(),
+            Purpose::Unsubscribe(_) | Purpose::Forgotten => None,
+        };
+        if let Some(waiter) = waiter {
+            self.finish(waiter, error.clone());
+        }
+        true
     }
 
     /// The child is gone. What it had not been sent waits for the next one; what may be repeated waits too, once; the

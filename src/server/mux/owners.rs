@@ -33,22 +33,19 @@ impl Load {
     /// Can a call of this owner send another ask? One call per window is known to wait for an answer; while a window is
     /// being collected, that call may still ask.
     pub(super) fn unblocked(&self, now: Duration) -> bool {
-        let collecting = self.windows.last().is_some_and(|window| window.began + BATON_COLLECT > now);
+        let collecting = self.windows.iter().any(|window| window.began + BATON_COLLECT > now);
         self.live.len() > self.windows.len() || (!self.live.is_empty() && collecting)
     }
 
-    /// An ask was relayed. Says in which window, for [`Self::answered`].
-    pub(super) fn asked(&mut self, now: Duration) -> Duration {
-        match self.windows.last_mut() {
-            Some(window) if window.began + BATON_WINDOW > now => {
-                window.asks += 1;
-                window.began
-            }
-            _ => {
-                self.windows.push(Window { began: now, asks: 1 });
-                now
-            }
+    /// An ask was relayed that was read at that time (it may have been held since). Says in which window it counts, for
+    /// [`Self::answered`].
+    pub(super) fn asked(&mut self, read: Duration) -> Duration {
+        if let Some(window) = self.windows.iter_mut().find(|window| window.began.abs_diff(read) < BATON_WINDOW) {
+            window.asks += 1;
+            return window.began;
         }
+        self.windows.push(Window { began: read, asks: 1 });
+        read
     }
 
     /// The answer of an ask of that window was written.
