@@ -27,7 +27,8 @@ const STOP: Duration = Duration::from_secs(30);
 pub struct Hub {
     env: TestEnv,
     process: Child,
-    home: TempDir,
+    /// Taken away only by [`Hub::kill`].
+    home: Option<TempDir>,
 }
 
 impl Hub {
@@ -42,7 +43,7 @@ impl Hub {
         let mut process =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("the hub binary runs");
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let hub = Self { env: env.clone(), process, home };
+        let hub = Self { env: env.clone(), process, home: Some(home) };
         let (said, saying) = mpsc::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
@@ -71,12 +72,12 @@ impl Hub {
 
     /// A path in hub's home.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
+        self.home.as_ref().expect("there until hub is killed").path().join(name)
     }
 
     /// What `hub status --json` prints.
     pub fn status(&self) -> Value {
-        let mut command = self.env.command(&hub_binary(), self.home.path());
+        let mut command = self.env.command(&hub_binary(), &self.path("."));
         let output = command.args(["status", "--json"]).stdin(Stdio::null()).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "hub status: {}: {errors}\nlog:\n{}", output.status, self.log());
@@ -105,6 +106,13 @@ impl Hub {
         assert!(status.success(), "hub stopped with {status}; its log:\n{}", self.log());
         let left: Vec<u32> = below.into_iter().filter(|pid| runs(*pid)).collect();
         assert!(left.is_empty(), "processes {left:?} outlived hub; its log:\n{}", self.log());
+    }
+
+    /// SIGKILL: hub itself can do nothing any more. Gives its home back, for the next one.
+    pub fn kill(mut self) -> TempDir {
+        signal(self.pid(), Signal::SIGKILL);
+        self.process.wait().unwrap();
+        self.home.take().expect("there until hub is killed")
     }
 }
 

@@ -19,6 +19,7 @@ mod conformance;
 mod driver;
 mod env;
 mod hub;
+mod killed;
 mod plan;
 mod processes;
 mod published;

@@ -70,15 +70,17 @@ fn five_published_servers_are_shared_by_three_published_clients() {
 
 /// The files, the repository and the configuration that the servers work on.
 #[derive(Clone)]
-struct World {
+pub struct World {
     folder: std::path::PathBuf,
     repository: std::path::PathBuf,
-    config: String,
+    /// The `[servers.*]` part of hub.toml.
+    pub config: String,
     mark: String,
 }
 
 impl World {
-    fn lay(env: &TestEnv, home: &Path) -> Self {
+    /// Lays everything out in `home`.
+    pub fn lay(env: &TestEnv, home: &Path) -> Self {
         let home = home.canonicalize().unwrap();
         let folder = home.join("files");
         let repository = home.join("repository");
@@ -96,12 +98,13 @@ impl World {
         Self { folder, repository, config, mark }
     }
 
-    fn family(&self, name: &str) -> crate::processes::Family {
+    /// What runs of one server now.
+    pub fn family(&self, name: &str) -> crate::processes::Family {
         family(&format!("{}-{name}", self.mark))
     }
 
     /// The one root process of each server.
-    fn roots(&self) -> HashMap<&'static str, Process> {
+    pub fn roots(&self) -> HashMap<&'static str, Process> {
         let root = |name| match self.family(name).roots()[..] {
             [root] => root.clone(),
             ref roots => panic!("{name} has not one process tree but {roots:?}"),
