@@ -54,6 +54,12 @@ impl Out {
         Self { stdout, stderr, is_terminal, colour, colour_of_errors }
     }
 
+    /// As when output goes into a file.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self { is_terminal: false, colour: false, colour_of_errors: false, ..Self::of_this_terminal() }
+    }
+
     /// Is stdout a terminal?
     pub(super) fn is_terminal(&self) -> bool {
         self.is_terminal
@@ -225,8 +231,7 @@ mod tests {
 
     #[test]
     fn a_table_without_colour_is_plain_text() {
-        let mut out = Out::of_this_terminal();
-        out.colour = false;
+        let out = Out::plain();
         let rows = vec![
             vec![("a".to_owned(), Tone::Good), ("1".to_owned(), Tone::Plain)],
             vec![("long".to_owned(), Tone::Bad), ("20".to_owned(), Tone::Plain)],

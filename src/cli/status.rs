@@ -109,7 +109,7 @@ fn totals(status: &Status) -> Vec<(String, Tone)> {
     let cpu: f64 = status.servers.iter().map(|server| server.cpu_percent).sum();
     let totals = &status.totals;
     let cells = [
-        format!("{} servers", totals.servers),
+        if totals.servers == 1 { "1 server".to_owned() } else { format!("{} servers", totals.servers) },
         format!("{} ready", totals.ready),
         String::new(),
         totals.processes.to_string(),
@@ -178,4 +178,52 @@ fn hint(server: &Server) -> Option<String> {
 
 fn indented(text: &str) -> String {
     text.trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        let server = serde_json::json!({
+            "name": "github", "state": "failed", "url": "http://127.0.0.1:18901/mcp", "port": 18901, "share": "shared",
+            "share_reason": "", "era": null, "protocol_version": "", "instances": [], "processes": 0, "rss_bytes": 0,
+            "pss_bytes": 0, "cpu_percent": 0.0, "sessions": 2, "in_flight": 0, "calls": 7, "errors": 1, "restarts": 10,
+            "uptime_seconds": 0, "tools": 0,
+            "last_failure": { "stage": "initialize", "message": "it left\nno token", "since": "T", "exit": "exit code 1" }
+        });
+        let document = serde_json::json!({
+            "schema": 1,
+            "hub": { "version": "0.1.0", "pid": 7, "started_at": "T", "uptime_seconds": 60, "config": "/c/hub.toml",
+                "url": "http://127.0.0.1:18900/mcp", "rss_bytes": 0, "pss_bytes": 9_000_000, "config_error": "line 3" },
+            "servers": [server],
+            "totals": { "servers": 1, "ready": 0, "processes": 0, "rss_bytes": 0, "pss_bytes": 0, "sessions": 2 },
+            "without_hub": { "processes": 8, "pss_bytes": 1_200_000_000, "assumption": "each of the 2 sessions" }
+        });
+        serde_json::from_value(document).expect("a status")
+    }
+
+    #[test]
+    fn the_page_says_what_runs_what_it_costs_and_what_is_wrong() {
+        let page = page(&status(), &Out::plain());
+        let expected = "\
+hub 0.1.0   http://127.0.0.1:18900/mcp   pid 7   up 1m 0s   9.0 MB itself
+
+hub.toml was not applied; what runs is the last good one:
+  line 3
+
+NAME      STATE     PORT  PROCS  MEM   CPU  SESSIONS  CALLS  ERRORS  RESTARTS  UPTIME
+github    failed   18901      -    -     -         2      7       1        10       -
+1 server  0 ready             0  0 B  0.0%         2      7       1        10
+
+without hub ≈ 8 processes, 1.2 GB   (now 0 processes, 9.0 MB with hub itself)
+each of the 2 sessions
+
+github: initialize failed (exit code 1), since T
+  it left
+  no token
+  hint: `hub logs github`, then `hub restart github`
+";
+        assert_eq!(page, expected);
+    }
 }
