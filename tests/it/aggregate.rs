@@ -38,8 +38,7 @@ fn is_clean(name: &str) -> bool {
 
 #[test]
 fn t44_aggregate_names() {
-    let mut hub = Hub::start(Setup::of([odd("alpha"), odd("beta")]));
-    hub.pin_ports();
+    let mut hub = Hub::start(Setup::of([odd("alpha"), odd("beta")]).fixed_ports());
     let session = Session::open(&hub.all());
     let raw = |session: &Session| session.request_as(&json!(1), "tools/list", &json!({})).response().to_string();
     let first = raw(&session);

@@ -22,7 +22,7 @@ fn requests_are_held() {
 /// The second time, `initialize` and the lists need no child.
 #[test]
 fn answers_from_the_cache() {
-    let mut hub = Hub::start(Setup::one());
+    let mut hub = Hub::start(Setup::one().fixed_ports());
     let first = hub.session("a");
     let methods = [
         ("tools/list", "tools"),
@@ -31,7 +31,6 @@ fn answers_from_the_cache() {
         ("resources/templates/list", "resourceTemplates"),
     ];
     let before: Vec<Value> = methods.iter().map(|(method, _)| first.request(method, &json!({})).result()).collect();
-    hub.pin_ports();
     hub.stop();
     // The journal is the lock of this test: the new child reads nothing before the lists were answered.
     let starts = hub.journal("a").starts().len();

@@ -4,11 +4,11 @@
 //! session again where the old one must do.
 
 use crate::support::session::L2;
+use crate::support::setup::free_ports;
 use crate::support::{Fake, Hub, Session, Setup, Value, eventually, json};
 
 fn survives(kill: bool) {
-    let mut hub = Hub::start(Setup::of([Fake::new("a"), Fake::new("b")]));
-    hub.pin_ports();
+    let mut hub = Hub::start(Setup::of([Fake::new("a"), Fake::new("b")]).fixed_ports());
     let target = hub.at("a");
     let a = Session::with(&target, L2, &json!({"elicitation": {}}));
     let b = Session::open(&target);
@@ -70,7 +70,7 @@ fn sessions_survive_sigkill() {
 /// Ports that hub chose stay with their servers, also when another one comes before them.
 #[test]
 fn ports_are_remembered() {
-    let base = free_run_of_ports();
+    let base = free_ports(10);
     let mut hub = Hub::start(Setup::of([Fake::new("b"), Fake::new("c")]).hub_key("first_port", &base.to_string()));
     let ports = |hub: &Hub| ["b", "c"].map(|name| hub.at(name).addr.port());
     let before = ports(&hub);
@@ -80,15 +80,6 @@ fn ports_are_remembered() {
     hub.serve();
     assert_eq!(ports(&hub), before);
     assert!(!before.contains(&hub.at("a").addr.port()));
-}
-
-/// Some port with a few free ones behind it.
-fn free_run_of_ports() -> u16 {
-    eventually("ten free ports in a row", || {
-        let first = std::net::TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-        let free = (first..first.checked_add(10)?).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
-        free.then_some(first)
-    })
 }
 
 /// What is in flight when hub is told to stop is answered, one way or the other; no connection just hangs.

@@ -241,18 +241,6 @@ impl Hub {
         std::fs::rename(draft, self.config_path()).expect("a file");
     }
 
-    /// Gives every listener the port that it has now, so that a restart finds the same ones.
-    pub fn pin_ports(&mut self) {
-        let port = Target::parse(&self.url).addr.port();
-        self.setup.set_hub_key("port", &port.to_string());
-        for name in self.setup.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>() {
-            let port = self.at(&name).addr.port().to_string();
-            let server = self.setup.server(&name);
-            *server = server.clone().key("port", &port);
-        }
-        self.write_config();
-    }
-
     /// What hub wrote on stderr.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()

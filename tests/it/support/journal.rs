@@ -43,6 +43,12 @@ impl Journal {
         text.split('\n').map(record).collect()
     }
 
+    /// Does this text stand in it? Without parsing, for journals of many thousand lines.
+    pub fn mentions(&self, text: &str) -> bool {
+        let bytes = std::fs::read(&self.path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).contains(text)
+    }
+
     /// Messages that were read.
     pub fn received(&self) -> Vec<Value> {
         self.records()

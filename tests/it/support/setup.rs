@@ -3,7 +3,9 @@
 //! In: builder calls. Out: TOML text. Owns nothing. May not: start anything.
 
 use std::fmt::{Display, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One server of hub.toml; by default the scripted one with a journal.
 #[derive(Debug, Clone)]
@@ -116,6 +118,16 @@ impl Setup {
         self
     }
 
+    /// Fixed ports for all listeners, so that a restart of hub finds the same ones free.
+    pub fn fixed_ports(mut self) -> Self {
+        let port = free_ports(1).to_string();
+        self.set_hub_key("port", &port);
+        for server in &mut self.servers {
+            *server = server.clone().key("port", &free_ports(1).to_string());
+        }
+        self
+    }
+
     /// The server of that name, to change it.
     pub fn server(&mut self, name: &str) -> &mut Fake {
         self.servers.iter_mut().find(|server| server.name == name).expect("a server of that name")
@@ -138,6 +150,22 @@ impl Setup {
         }
         text
     }
+}
+
+/// The first of `count` free ports in a row, handed out once. They lie below the range from which the system serves
+/// `port 0` and outgoing connections: while hub is down, other tests would take one of those.
+pub fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Tests may run as one process each: every process starts somewhere else.
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..1000 {
+        let offset = start.wrapping_add(NEXT.fetch_add(u32::from(count), Ordering::SeqCst)) % 14_000;
+        let first = 15_000 + u16::try_from(offset).expect("small");
+        if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
+        }
+    }
+    panic!("no {count} free ports in a row");
 }
 
 /// The scripted server: cargo builds examples beside the binaries that it tests.
