@@ -4,6 +4,7 @@
 //! May not: print except through `out`, exit except by returning, or start a server itself.
 
 pub mod args;
+mod arguments;
 mod call;
 mod check;
 mod down;
@@ -11,6 +12,7 @@ mod failure;
 mod logs;
 mod man;
 mod out;
+mod page;
 mod resolve;
 mod serve;
 mod status;
