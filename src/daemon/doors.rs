@@ -41,11 +41,15 @@ impl Ports {
         Self { store, remembered }
     }
 
+    /// The port that a server must have: that of hub.toml, else the one it had.
+    pub(super) fn promised(&self, entry: &ServerEntry) -> Option<u16> {
+        entry.port.filter(|port| *port != 0).or_else(|| self.remembered.get(entry.name.as_ref()).copied())
+    }
+
     /// Opens the door of a server: on the port of hub.toml, else on the one it had, else on the lowest free one.
     pub(super) async fn open(&mut self, ctx: &Context, config: &Config, hub_port: u16, entry: &ServerEntry) -> Door {
         let (host, name) = (config.hub.host, entry.name.as_ref());
-        let promised = entry.port.filter(|port| *port != 0).or_else(|| self.remembered.get(name).copied());
-        if let Some(port) = promised {
+        if let Some(port) = self.promised(entry) {
             return door(ctx, host, port, entry);
         }
         let taken: HashSet<u16> = config

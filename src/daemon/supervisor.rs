@@ -236,7 +236,9 @@ impl Supervisor {
 
     async fn change(&mut self, config: &Config, entry: ServerEntry, new_port: bool) {
         let Some(mut slot) = self.slots.remove(&entry.name) else { return self.add(config, entry).await };
-        if new_port {
+        // Writing down the port that a server has anyway must not shut its door: hub would find the port taken by itself.
+        let stays = slot.door.listener.is_some() && self.ports.promised(&entry) == Some(slot.door.port);
+        if new_port && !stays {
             if let Some(listener) = slot.door.listener.take() {
                 drop(self.parts.world.scope.spawn("old-listener", async move { listener.stop(DRAIN).await }));
             }
