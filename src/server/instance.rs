@@ -62,6 +62,8 @@ pub(super) struct Instance {
     pub(super) handshake: Option<Arc<Handshake>>,
     pub(super) lists: Arc<Lists>,
     pub(super) drains: Drains,
+    /// Lists that are of an earlier run and were not drained in this one, by [`ListKind`].
+    recalled: [bool; 4],
     pub(super) failure: Option<Arc<Failure>>,
     pub(super) history: super::life::History,
     pub(super) last_use: Instant,
@@ -101,6 +103,7 @@ pub(super) fn start(
     let (commands_in, commands) = mpsc::channel(INSTANCE_QUEUE_MAX);
     let (control_in, control) = mpsc::channel(16);
     let lists = Arc::new(known.lists);
+    let lists_recalled = ListKind::ALL.map(|kind| lists.get(kind).is_some());
     let snapshot = Snapshot {
         state: State::Stopped,
         handshake: known.handshake.clone(),
@@ -129,6 +132,7 @@ pub(super) fn start(
         handshake: known.handshake,
         lists,
         drains: Drains::default(),
+        recalled: lists_recalled,
         failure: None,
         last_use: now,
         epoch: now,
@@ -412,7 +416,13 @@ impl Instance {
             ListKind::Tools if !self.spec.tools.is_open() => Arc::new(list.admitted(&self.spec.tools)),
             _ => list.clone(),
         };
-        if self.lists.get(kind).is_none_or(|known| known.digest != admitted.digest) {
+        let known = self.lists.get(kind).map(|known| known.digest);
+        // Sessions of an earlier run know the list of that run; this child never said that it changed.
+        if std::mem::take(&mut self.recalled[kind as usize]) && known.is_some_and(|digest| digest != admitted.digest) {
+            let now = self.now();
+            self.mux.lists_changed(kind, now);
+        }
+        if known != Some(admitted.digest) {
             self.world.keep_list(&self.spec, kind, list);
             self.lists = Arc::new(self.lists.with(kind, admitted));
             self.mux.set_read_only(self.lists.read_only.clone());
