@@ -6,8 +6,6 @@
 //! Strings are skipped with vectorised searches, so a megabyte of text costs tens of microseconds. Validating the whole
 //! value matters: what is forwarded to a child must be one JSON text on one line.
 
-#![expect(clippy::needless_bitwise_bool, reason = "without branches, so that the compiler vectorises")]
-
 use std::borrow::Cow;
 use std::ops::Range;
 

@@ -16,7 +16,6 @@ const PING: u64 = 1 << 40;
 
 /// A request that runs in the child.
 pub struct Running {
-    pub wire: u64,
     pub method: String,
     /// `caller:call` of a caller's call; empty for hub's own.
     pub nonce: String,
@@ -73,7 +72,6 @@ impl Child {
                 let began = Some((method.to_owned(), nonce.clone()));
                 let asks = HashSet::new();
                 let running = Running {
-                    wire,
                     nonce,
                     token,
                     asks,

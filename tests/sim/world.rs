@@ -176,14 +176,14 @@ impl World {
         let nonce = format!("{}:{}", caller.0, id.0);
         let token = if self.rng.chance(40) { r#""_meta":{"progressToken":"tok"},"# } else { "" };
         let (method, params) = match self.rng.below(20) {
-            0 => (Method::SetLevel, format!(r#"{{"level":"{}"}}"#, ["debug", "error"][self.rng.below(2) as usize])),
+            0 => (Method::SetLevel, format!(r#"{{"level":"{}"}}"#, ["debug", "error"][self.rng.index(2)])),
             1..=2 => (Method::Subscribe, format!(r#"{{"uri":"test://{}"}}"#, self.rng.below(4))),
             3 => (Method::Unsubscribe, format!(r#"{{"uri":"test://{}"}}"#, self.rng.below(4))),
             4 => (Method::ToolsList, format!(r#"{{{token}"nonce":"{nonce}"}}"#)),
             5 => (Method::TasksGet, r#"{"taskId":"of somebody"}"#.to_owned()),
             6 => (Method::ToolsCall, format!(r#"{{{token}"name":"work","task":{{}},"nonce":"{nonce}"}}"#)),
             _ => {
-                let tool = TOOLS[self.rng.below(3) as usize];
+                let tool = TOOLS[self.rng.index(3)];
                 (Method::ToolsCall, format!("{{{token}\n\"name\":\"{tool}\",\"nonce\":\"{nonce}\"}}"))
             }
         };
