@@ -21,7 +21,7 @@ pub const ENV_CHILD: &str = "HUB_CHILD";
 /// Environment variable with the server's name, for people and scripts.
 pub const ENV_SERVER: &str = "HUB_SERVER";
 
-/// Rounds of "look, signal" before [`kill`] gives up on a family that breeds faster than it dies.
+/// Rounds of "look, signal" before hub gives up on a family that breeds faster than it dies.
 const KILL_ROUNDS_MAX: usize = 50;
 /// Pause between two rounds.
 const KILL_PAUSE: Duration = Duration::from_millis(10);
