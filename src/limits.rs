@@ -12,6 +12,8 @@ pub const LINE_BYTES_MAX: usize = 64 << 20;
 pub const CHILD_WRITE_BYTES_MAX: usize = 4 << 20;
 /// Commands queued towards one instance.
 pub const INSTANCE_QUEUE_MAX: usize = 256;
+/// Commands that an instance takes before it writes to its child.
+pub const COMMANDS_AT_ONCE_MAX: usize = 32;
 /// Calls that one instance holds at once, sent or waiting.
 pub const CALLS_PER_INSTANCE_MAX: usize = 8192;
 /// Calls of one session in flight at once.
@@ -87,7 +89,7 @@ pub const HEADER_READ: Duration = Duration::from_secs(10);
 /// A request body must make progress within this time.
 pub const BODY_READ_IDLE: Duration = Duration::from_secs(30);
 /// Largest read buffer of one connection, and so the largest request head.
-pub const CONNECTION_BUFFER_BYTES_MAX: usize = 128 << 10;
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// A connection that hub closes is read from for this long, so that the client sees the last answer.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// The accept loop pauses this long when the machine has no file descriptor or memory left.

@@ -14,7 +14,7 @@ use crate::config::{ServerName, Share};
 use crate::limits::{RESOURCE_SEARCH, RESOURCES_FOUND_MAX};
 use crate::mcp::splice::Object;
 use crate::mcp::{ListKind, Method, Outcome, Raw, error};
-use crate::server::{CallId, CallerId, Delivery, InstanceHandle, NewCall, Outlet, ServerHandle, State, next_id};
+use crate::server::{CallId, CallerId, Delivery, Hints, InstanceHandle, NewCall, Outlet, ServerHandle, State, next_id};
 
 use super::Aggregate;
 use super::catalog::{Catalog, Member, may_have};
@@ -163,7 +163,8 @@ async fn read(handle: &ServerHandle, uri: &str) -> Outcome {
     let mut reading = Reading { instance, call, answer };
     let params = Some(Raw::from(serde_json::json!({ "uri": uri }).to_string()));
     let outlet = Arc::new(Reader(Mutex::new(Some(sender))));
-    let new = NewCall { caller: CallerId::HUB, method: Method::ResourcesRead, params, outlet };
+    let (method, hints) = (Method::ResourcesRead, Hints::UNKNOWN);
+    let new = NewCall { caller: CallerId::HUB, method, params, hints, outlet };
     if reading.instance.call_as(call, new).await.is_err() {
         return gone();
     }

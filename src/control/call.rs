@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::mcp::{ClientCapabilities, Method, Outcome};
-use crate::server::{CallerId, Delivery, InstanceHandle, NewCall, NewCaller, Outlet, next_id};
+use crate::server::{CallerId, Delivery, Hints, InstanceHandle, NewCall, NewCaller, Outlet, next_id};
 use crate::tasks::Scope;
 
 use super::desk::Desk;
@@ -65,6 +65,7 @@ impl Guest {
         let params = serde_json::json!({ "name": call.tool, "arguments": call.arguments });
         let (answer, answered) = oneshot::channel();
         let call = NewCall {
+            hints: Hints::UNKNOWN,
             caller: self.caller,
             method: Method::ToolsCall,
             params: Some(Bytes::from(params.to_string())),

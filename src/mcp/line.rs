@@ -37,6 +37,18 @@ impl Line {
         Self { pieces: out }
     }
 
+    /// Another line behind this one, to be written together. Small neighbours become one piece.
+    pub fn append(&mut self, other: Self) {
+        for piece in other.pieces {
+            match self.pieces.last_mut() {
+                Some(last) if last.len() + piece.len() < JOIN_BELOW => {
+                    *last = Bytes::from([&last[..], &piece[..]].concat());
+                }
+                _ => self.pieces.push(piece),
+            }
+        }
+    }
+
     /// The bytes to write, in order, the newline included.
     pub fn into_pieces(self) -> Vec<Bytes> {
         self.pieces
@@ -140,6 +152,17 @@ mod tests {
             Bytes::from_static(b"}"),
         ]);
         assert_eq!(&line.to_bytes()[..], b"{\"a\":{   \"b\": 1}}\n");
+    }
+
+    #[test]
+    fn lines_go_out_together() {
+        let mut lines = Line::new([Bytes::from_static(b"{}")]);
+        lines.append(Line::new([Bytes::from_static(b"[]")]));
+        let big = Bytes::from(vec![b'x'; JOIN_BELOW]);
+        lines.append(Line::new([big.clone()]));
+        let pieces = lines.into_pieces();
+        assert_eq!((pieces.len(), &pieces[0][..]), (3, &b"{}\n[]\n"[..]));
+        assert_eq!(pieces[1].as_ptr(), big.as_ptr());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::error::ErrorObject;
 use super::scan::{self, NotJson};
+use super::splice::Object;
 use super::{Line, Method, Raw, RequestId, WireId};
 
 /// One JSON-RPC message.
@@ -30,6 +31,8 @@ pub struct Request {
     pub method: Method,
     /// The `params` object, if there is one.
     pub params: Option<Raw>,
+    /// The same with its members, which were found in the same pass.
+    pub object: Option<Object>,
 }
 
 /// A notification.
@@ -39,6 +42,8 @@ pub struct Notification {
     pub method: Method,
     /// The `params` object, if there is one.
     pub params: Option<Raw>,
+    /// The same with its members, which were found in the same pass.
+    pub object: Option<Object>,
 }
 
 /// A response.
@@ -164,6 +169,7 @@ struct Found {
     id: Option<Bytes>,
     method: Option<Bytes>,
     params: Option<Bytes>,
+    object: Option<Object>,
     result: Option<Bytes>,
     error: Option<Bytes>,
 }
@@ -195,10 +201,22 @@ fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
     };
     let mut found = Found::default();
     let mut duplicate = false;
-    for member in members.by_ref() {
-        let member = member?;
+    let mut inside = None;
+    while let Some(member) = members.step(|bytes, key, at| {
+        if &bytes[key.clone()] != b"\"params\"" {
+            return scan::value_end(bytes, at);
+        }
+        // One pass for both: a large payload is not walked again to find what hub reads of it.
+        let Some(mut params) = scan::members(bytes, at) else { return scan::value_end(bytes, at) };
+        inside = Some(params.by_ref().collect::<Result<Vec<_>, _>>()?);
+        Ok(params.end())
+    })? {
         if let Some(slot) = found.slot(&bytes[member.key]) {
-            duplicate |= slot.replace(bytes.slice(member.value)).is_some();
+            duplicate |= slot.replace(bytes.slice(member.value.clone())).is_some();
+        }
+        if let Some(members) = inside.take() {
+            let start = member.value.start;
+            found.object = Some(Object::scanned(bytes.slice(member.value), members, start));
         }
     }
     only_space_after(bytes, members.end())?;
@@ -230,9 +248,13 @@ fn classify(found: Found) -> Result<Message, NotAMessage> {
             return bad("`params` must be an object", &id);
         }
         return match (id_present, id) {
-            (true, Some(id)) => Ok(Message::Request(Request { id, method, params: found.params })),
+            (true, Some(id)) => {
+                Ok(Message::Request(Request { id, method, object: found.object, params: found.params }))
+            }
             (true, None) => bad("`id` must be a string or an integer", &None),
-            (false, _) => Ok(Message::Notification(Notification { method, params: found.params })),
+            (false, _) => {
+                Ok(Message::Notification(Notification { method, object: found.object, params: found.params }))
+            }
         };
     }
     let outcome = match (found.result, found.error) {

@@ -301,7 +301,12 @@ impl Members<'_> {
         self.at
     }
 
-    fn step(&mut self) -> Result<Option<Member>, NotJson> {
+    /// The next member, whose value `value` finds the end of: given the bytes, the key's range and the value's start. For
+    /// a caller that wants to look into a value while it is scanned anyway.
+    pub fn step(
+        &mut self,
+        value: impl FnOnce(&[u8], &Range<usize>, usize) -> Result<usize, NotJson>,
+    ) -> Result<Option<Member>, NotJson> {
         let bytes = self.bytes;
         let mut at = skip_space(bytes, self.at);
         match (self.state, bytes.get(at)) {
@@ -314,11 +319,11 @@ impl Members<'_> {
             (Next::More, Some(b',')) => at = skip_space(bytes, at + 1),
             (Next::More, _) => return fail(at, "comma or closing bracket"),
         }
-        let value = key_end(bytes, at)?;
+        let start = key_end(bytes, at)?;
         let key = at..string_end(bytes, at)?;
-        self.at = value_end(bytes, value)?;
+        self.at = value(bytes, &key, start)?;
         self.state = Next::More;
-        Ok(Some(Member { key, value: value..self.at }))
+        Ok(Some(Member { key, value: start..self.at }))
     }
 }
 
@@ -326,7 +331,7 @@ impl Iterator for Members<'_> {
     type Item = Result<Member, NotJson>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step();
+        let step = self.step(|bytes, _key, at| value_end(bytes, at));
         if step.is_err() {
             self.state = Next::Done;
         }

@@ -13,7 +13,7 @@ use super::Raw;
 use super::scan::{self, Member};
 
 /// A shallow view of one object: where its members are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     raw: Bytes,
     members: Vec<Member>,
@@ -30,6 +30,21 @@ impl Object {
         let start = scan::skip_space(raw, 0);
         let members = scan::members(raw, start)?.collect::<Result<Vec<_>, _>>().ok()?;
         Some(Self { raw: raw.clone(), members })
+    }
+
+    /// An object whose members were found while what holds it was scanned: `members` are ranges of that text, in which
+    /// this object begins at `start`.
+    pub(super) fn scanned(raw: Raw, mut members: Vec<Member>, start: usize) -> Self {
+        for member in &mut members {
+            member.key = member.key.start - start..member.key.end - start;
+            member.value = member.value.start - start..member.value.end - start;
+        }
+        Self { raw, members }
+    }
+
+    /// The text that was scanned.
+    pub fn raw(&self) -> &Raw {
+        &self.raw
     }
 
     /// The value of `key` (the first one, if it stands twice). Escaped spellings of the key count.

@@ -31,8 +31,24 @@ pub struct NewCall {
     pub method: Method,
     /// Raw params with the client's own progress token still in them (the instance replaces it).
     pub params: Option<Raw>,
+    /// What stands in the params, so that a large payload is not searched for it.
+    pub hints: Hints,
     /// Where progress, asks and the response go.
     pub outlet: Arc<dyn Outlet>,
+}
+
+/// What a call's params hold that the instance must act on. True may be wrong, false may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hints {
+    /// A `_meta.progressToken`.
+    pub token: bool,
+    /// A `task` member.
+    pub task: bool,
+}
+
+impl Hints {
+    /// For params that nobody has scanned.
+    pub const UNKNOWN: Self = Self { token: true, task: true };
 }
 
 /// A session (or other lasting caller) as an instance must know it.

@@ -16,10 +16,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::child::{Child, Event};
 use crate::config::ServerSpec;
-use crate::limits::{CHILD_WRITE_BYTES_MAX, INSTANCE_QUEUE_MAX};
+use crate::limits::{CHILD_WRITE_BYTES_MAX, COMMANDS_AT_ONCE_MAX, INSTANCE_QUEUE_MAX};
 use crate::mcp::error::Reason;
 use crate::mcp::splice::Object;
-use crate::mcp::{ErrorObject, ListKind, Method, Outcome, Raw};
+use crate::mcp::{ErrorObject, Line, ListKind, Method, Outcome, Raw};
 
 use super::handle::{Command, InstanceHandle, NewCall, next_id};
 use super::life::Life;
@@ -197,7 +197,14 @@ impl Instance {
             match input {
                 Input::Control(Some(control)) => self.on_control(control),
                 Input::Event(event) => self.on_event(event),
-                Input::Command(Some(command)) => self.on_command(command),
+                Input::Command(Some(command)) => {
+                    self.on_command(command);
+                    // What came meanwhile goes along, so that many callers cost one write.
+                    for _ in 1..COMMANDS_AT_ONCE_MAX {
+                        let Ok(command) = self.commands.try_recv() else { break };
+                        self.on_command(command);
+                    }
+                }
                 Input::Life(arrived) => self.on_arrival(arrived),
                 Input::Time => {
                     armed = None;
@@ -261,7 +268,7 @@ impl Instance {
         if let Some(outcome) = self.answer_without_child(&call.method, call.params.as_ref()) {
             return self.deliver(id, Delivery::Finish(outcome));
         }
-        self.mux.call(id, call.caller, call.method, call.params, started - self.epoch);
+        self.mux.call_with(id, call.caller, call.method, call.params, call.hints, started - self.epoch);
         self.wanted();
     }
 
@@ -303,13 +310,14 @@ impl Instance {
 
     /// Carries out what the mux wants.
     pub(super) fn flush(&mut self) {
+        // Lines that are there together go out in one write.
+        let mut lines: Option<Line> = None;
         while let Some(output) = self.mux.take() {
             match output {
-                Output::Write(line) => {
-                    if let Some(child) = &mut self.child {
-                        child.send(line);
-                    }
-                }
+                Output::Write(line) => match &mut lines {
+                    None => lines = Some(line),
+                    Some(lines) => lines.append(line),
+                },
                 Output::Deliver(call, delivery) if self.drains.owns(call) => self.on_page(call, delivery),
                 Output::Deliver(call, delivery) => self.deliver(call, delivery),
                 Output::ToCaller(caller, delivery) => self.deliver_to_caller(caller, delivery),
@@ -323,6 +331,9 @@ impl Instance {
                     tracing::debug!(server = %self.spec.name, generation = self.generation, what, "dropped");
                 }
             }
+        }
+        if let (Some(lines), Some(child)) = (lines, &mut self.child) {
+            child.send(lines);
         }
         self.counters.queued.store(i64::try_from(self.mux.waiting()).unwrap_or(i64::MAX), Relaxed);
     }

@@ -19,7 +19,7 @@ mod task;
 pub mod usage;
 mod world;
 
-pub use handle::{InstanceHandle, NewCall, NewCaller, next_id};
+pub use handle::{Hints, InstanceHandle, NewCall, NewCaller, next_id};
 pub use outlet::{Ask, AskId, CallId, CallerId, Delivery, Outlet};
 pub use registry::{Registry, ServerHandle};
 pub use snapshot::{Counters, Failure, Handshake, List, Lists, Snapshot, State};

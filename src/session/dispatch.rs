@@ -14,7 +14,7 @@ use crate::mcp::error::Reason;
 use crate::mcp::meta::Level;
 use crate::mcp::{ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId, Response};
 use crate::server::registry::{NotRunning, Registered};
-use crate::server::{CallId, Handshake, NewCall, NewCaller, ServerHandle, next_id};
+use crate::server::{CallId, Handshake, Hints, NewCall, NewCaller, ServerHandle, next_id};
 
 use super::call::{Call, Effect};
 use super::convert;
@@ -210,7 +210,8 @@ impl Session {
         };
         // A `task` member of an older session asks for nothing (PROTOCOL 1.12).
         let params = if has_tasks { params } else { params.without("task") };
-        self.forward(server, None, call, effect, params.into_raw()).await
+        let hints = params.hints();
+        self.forward(server, None, call, effect, hints, params.into_raw()).await
     }
 
     async fn serve_all(
@@ -236,13 +237,15 @@ impl Session {
             | Method::Complete => {}
             _ => return Err(ErrorObject::method_not_found(call.method.name()).into()),
         }
-        let routed = aggregate.route(&call.method, params.without("task").into_raw()).await?;
+        let params = params.without("task");
+        let hints = params.hints();
+        let routed = aggregate.route(&call.method, params.into_raw()).await?;
         let effect = match (&call.method, routed.uri) {
             (Method::Subscribe, Some(uri)) => Effect::Subscribe(routed.server.name().clone(), uri.own, uri.form),
             (Method::Unsubscribe, Some(uri)) => Effect::Unsubscribe(routed.server.name().clone(), uri.own),
             _ => Effect::None,
         };
-        self.forward(&routed.server, Some(aggregate), call, effect, routed.params).await
+        self.forward(&routed.server, Some(aggregate), call, effect, hints, routed.params).await
     }
 
     async fn forward(
@@ -251,6 +254,7 @@ impl Session {
         aggregate: Option<&Arc<Aggregate>>,
         call: &Arc<Call>,
         effect: Effect,
+        hints: Hints,
         params: Option<Raw>,
     ) -> Result<(), Outcome> {
         let binding = self.bind(server, aggregate).await?;
@@ -262,7 +266,8 @@ impl Session {
             call.stream.respond_never(call.number);
             return Ok(());
         }
-        let new = NewCall { caller: self.caller, method: call.method.clone(), params, outlet: call.clone() };
+        let (method, outlet) = (call.method.clone(), call.clone());
+        let new = NewCall { caller: self.caller, method, params, hints, outlet };
         binding.instance.call_as(call.number, new).await?;
         if call.cancelled.load(Ordering::Acquire) {
             // The cancellation may have been queued before the call was.
@@ -296,7 +301,8 @@ impl Session {
             self.lock().bindings.values().filter_map(|cell| cell.get().cloned()).collect();
         for binding in bindings {
             let (method, outlet) = (Method::SetLevel, Nobody::shared());
-            let call = NewCall { caller: self.caller, method, params: params.clone(), outlet };
+            let hints = Hints::UNKNOWN;
+            let call = NewCall { caller: self.caller, method, params: params.clone(), hints, outlet };
             binding.instance.call(call).await.ok();
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::mcp::splice::Object;
 use crate::mcp::{Message, Method, Raw, RequestId};
+use crate::server::Hints;
 
 /// The key that makes a message modern (specification 2026-07-28, basic/index#_meta).
 const MODERN_CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
@@ -19,7 +20,12 @@ pub struct Params {
 impl Params {
     /// Scans the top level, and that of `_meta`.
     pub fn read(raw: Option<Raw>) -> Self {
-        let object = raw.as_ref().and_then(Object::scan);
+        Self::of(raw, None)
+    }
+
+    /// What the first pass over the message found.
+    fn of(raw: Option<Raw>, object: Option<Object>) -> Self {
+        let object = object.or_else(|| raw.as_ref().and_then(Object::scan));
         let meta = object.as_ref().and_then(|object| Object::scan(&object.get("_meta")?));
         Self { raw, object, meta }
     }
@@ -61,6 +67,11 @@ impl Params {
         matches!(token.first(), Some(b'"' | b'-' | b'0'..=b'9')).then_some(token)
     }
 
+    /// What the instance must act on.
+    pub fn hints(&self) -> Hints {
+        Hints { token: self.progress_token().is_some(), task: self.get("task").is_some() }
+    }
+
     /// The same without a top-level member.
     pub fn without(self, key: &str) -> Self {
         match &self.object {
@@ -96,10 +107,10 @@ impl From<Message> for FromClient {
     fn from(message: Message) -> Self {
         match message {
             Message::Request(request) => {
-                let params = Params::read(request.params);
+                let params = Params::of(request.params, request.object);
                 Self::Request(Asked { id: request.id, method: request.method, params })
             }
-            Message::Notification(note) => Self::Notification(note.method, Params::read(note.params)),
+            Message::Notification(note) => Self::Notification(note.method, Params::of(note.params, note.object)),
             Message::Response(response) => Self::Response(response),
         }
     }

@@ -93,7 +93,7 @@ impl Mux {
     }
 
     fn attribute(&mut self, request: Request, now: Duration) {
-        let Request { id, method, params } = request;
+        let Request { id, method, params, .. } = request;
         if self.asks.len() >= ASKS_PER_INSTANCE_MAX || self.ask_ids.contains_key(&id) {
             return self.refuse(&id, &ErrorObject::internal(Reason::Overloaded, "too many requests, or a reused id"));
         }

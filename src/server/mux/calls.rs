@@ -14,6 +14,7 @@ use crate::mcp::message::{notification_line, request_line};
 use crate::mcp::splice::{self, Object};
 use crate::mcp::{ErrorObject, Method, Outcome, Raw, WireId, scan};
 
+use super::super::handle::Hints;
 use super::super::outlet::{CallId, CallerId, Delivery};
 use super::timers::Timer;
 use super::{Mux, Phase};
@@ -42,6 +43,8 @@ pub(super) struct Call {
     pub(super) wire: Option<WireId>,
     /// When the child last gave a sign about it.
     pub(super) last_sign: Duration,
+    /// What its params hold.
+    pub(super) hints: Hints,
     /// It was already sent to a child that died.
     repeated: bool,
 }
@@ -68,6 +71,19 @@ fn string_member(params: &Raw, key: &str) -> Option<String> {
 impl Mux {
     /// A request of a caller. Exactly one [`Delivery::Finish`] or [`Delivery::Cancelled`] will follow for it.
     pub fn call(&mut self, id: CallId, caller: CallerId, method: Method, params: Option<Raw>, now: Duration) {
+        self.call_with(id, caller, method, params, Hints::UNKNOWN, now);
+    }
+
+    /// As [`Self::call`], for params that were scanned already.
+    pub fn call_with(
+        &mut self,
+        id: CallId,
+        caller: CallerId,
+        method: Method,
+        params: Option<Raw>,
+        hints: Hints,
+        now: Duration,
+    ) {
         if self.calls.len() >= CALLS_PER_INSTANCE_MAX {
             return self.finish(id, overloaded("too many requests in flight at this server"));
         }
@@ -79,12 +95,12 @@ impl Mux {
             Method::TasksGet | Method::TasksResult | Method::TasksCancel => {
                 let task = params.as_ref().and_then(|params| string_member(params, "taskId"));
                 if task.as_ref().and_then(|task| self.tasks.owner(task)) == Some(caller) {
-                    self.enqueue(id, caller, method, params, Purpose::Delivered, now);
+                    self.enqueue(id, Call::of(caller, method, params, hints, now), now);
                 } else {
                     self.finish(id, ErrorObject::invalid_params("Unknown task").into());
                 }
             }
-            method => self.enqueue(id, caller, method, params, Purpose::Delivered, now),
+            method => self.enqueue(id, Call::of(caller, method, params, hints, now), now),
         }
         self.pump(now);
     }
@@ -92,11 +108,11 @@ impl Mux {
     /// A list request of the instance itself, for readiness and caches. Goes out while the child is warming.
     pub fn internal_call(&mut self, id: CallId, method: Method, params: Option<Raw>, now: Duration) {
         if self.phase == Phase::Warming {
-            let call = Call::new(CallerId::HUB, method, params, Purpose::Delivered, now);
+            let call = Call::own(method, params, Purpose::Delivered, now);
             self.calls.insert(id, call);
             self.send(id, now);
         } else {
-            self.enqueue(id, CallerId::HUB, method, params, Purpose::Delivered, now);
+            self.enqueue(id, Call::own(method, params, Purpose::Delivered, now), now);
         }
         self.pump(now);
     }
@@ -122,19 +138,11 @@ impl Mux {
         // Own ids live in the upper half, apart from those that callers bring.
         let id = CallId(1 << 63 | self.next_own);
         self.next_own += 1;
-        self.enqueue(id, CallerId::HUB, method, params, purpose, now);
+        self.enqueue(id, Call::own(method, params, purpose, now), now);
     }
 
-    fn enqueue(
-        &mut self,
-        id: CallId,
-        caller: CallerId,
-        method: Method,
-        params: Option<Raw>,
-        purpose: Purpose,
-        now: Duration,
-    ) {
-        self.calls.insert(id, Call::new(caller, method, params, purpose, now));
+    fn enqueue(&mut self, id: CallId, call: Call, now: Duration) {
+        self.calls.insert(id, call);
         self.queue.push_back(id);
         if let Some(timeout) = self.options.request_timeout {
             self.timers.arm(now + timeout, Timer::Call(id));
@@ -183,7 +191,8 @@ impl Mux {
         self.next_wire += 1;
         call.wire = Some(wire);
         call.last_sign = now;
-        let token = call.params.as_ref().and_then(|params| Some((params, splice::progress_token_range(params)?)));
+        let params = call.params.as_ref().filter(|_| call.hints.token);
+        let token = params.and_then(|params| Some((params, splice::progress_token_range(params)?)));
         let line = match token {
             None => request_line(wire, &call.method, call.params.iter().cloned()),
             Some((params, range)) => {
@@ -359,7 +368,14 @@ impl Mux {
 }
 
 impl Call {
-    fn new(caller: CallerId, method: Method, params: Option<Raw>, purpose: Purpose, now: Duration) -> Self {
-        Self { caller, method, params, purpose, wire: None, last_sign: now, repeated: false }
+    fn of(caller: CallerId, method: Method, params: Option<Raw>, hints: Hints, now: Duration) -> Self {
+        let purpose = Purpose::Delivered;
+        Self { caller, method, params, purpose, hints, wire: None, last_sign: now, repeated: false }
+    }
+
+    /// One of the instance or the mux itself, whose params hold nothing to act on.
+    fn own(method: Method, params: Option<Raw>, purpose: Purpose, now: Duration) -> Self {
+        let hints = Hints { token: false, task: false };
+        Self { purpose, ..Self::of(CallerId::HUB, method, params, hints, now) }
     }
 }

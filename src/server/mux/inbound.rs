@@ -57,7 +57,7 @@ impl Mux {
         self.call_ended_for_asks(owner, wire, false);
         let outcome = match (response.outcome, &call.method) {
             (Outcome::Result(result), Method::ToolsCall) => {
-                if call.params.as_ref().is_some_and(|params| memchr::memmem::find(params, b"\"task\"").is_some()) {
+                if call.hints.task {
                     let token = call.params.as_ref().and_then(crate::mcp::splice::progress_token);
                     self.tasks.created(owner, wire, token, &result);
                 }
@@ -100,7 +100,7 @@ impl Mux {
     }
 
     fn on_notification(&mut self, notification: Notification, now: Duration) {
-        let Notification { method, params } = notification;
+        let Notification { method, params, .. } = notification;
         match &method {
             Method::Progress => self.on_progress(params, now),
             Method::LogMessage => self.on_log(method, params, now),
