@@ -3,7 +3,7 @@
 //! In: raw slices, or bytes from a pipe. Out: [`Line`]s to write, [`Framed`] lines that were read. Owns the framer's
 //! buffer. May not: do I/O, or look at what a line says (that is `message`).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// What is written to a child's stdin: pieces that together are one line with its newline at the end. Pieces, so that
 /// a large payload goes from the socket's buffer into the pipe without a copy.
@@ -88,6 +88,10 @@ pub enum Framed {
     TooLong,
 }
 
+/// Shorter lines are copied out of the read buffer: a slice would keep the whole buffer alive for as long as somebody
+/// (a replay buffer, a cached list) keeps the line, and would cost a fresh buffer for the next read besides.
+const COPY_BELOW: usize = 16 << 10;
+
 /// Cuts bytes into lines. Remembers how far it has looked: a megabyte line is searched once, not once per read.
 #[derive(Debug)]
 pub struct LineFramer {
@@ -108,6 +112,16 @@ impl LineFramer {
         &mut self.buffer
     }
 
+    /// Takes the next `length` bytes out of the buffer.
+    fn take(&mut self, length: usize) -> Bytes {
+        if length < COPY_BELOW || length < self.buffer.capacity() / 8 {
+            let line = Bytes::copy_from_slice(&self.buffer[..length]);
+            self.buffer.advance(length);
+            return line;
+        }
+        self.buffer.split_to(length).freeze()
+    }
+
     /// The next complete line, if there is one.
     pub fn next_line(&mut self) -> Option<Framed> {
         loop {
@@ -120,8 +134,8 @@ impl LineFramer {
                 return Some(Framed::TooLong);
             }
             self.looked = 0;
-            let mut line = self.buffer.split_to(length + 1).freeze();
-            line.truncate(length);
+            let mut line = self.take(length);
+            self.buffer.advance(1);
             if line.last() == Some(&b'\r') {
                 line.truncate(length - 1);
             }
@@ -180,6 +194,22 @@ mod tests {
         framer.buffer().extend_from_slice(b"\xEF\xBB\xBF{}\r\n\n  \t\r\n{\"a\":1}\nrest");
         let seen = lines(&mut framer);
         assert_eq!(seen, [Framed::Line(Bytes::from_static(b"{}")), Framed::Line(Bytes::from_static(b"{\"a\":1}"))]);
+    }
+
+    #[test]
+    fn small_lines_do_not_keep_the_buffer_and_large_ones_are_not_copied() {
+        let mut framer = LineFramer::new(1 << 20);
+        framer.buffer().reserve(20_000);
+        framer.buffer().extend_from_slice(b"{}\n");
+        let before = framer.buffer().as_ptr();
+        let Some(Framed::Line(small)) = framer.next_line() else { panic!("a line") };
+        framer.buffer().reserve(20_000);
+        assert_eq!(framer.buffer().as_ptr(), before, "the buffer was reused although the line lives");
+        framer.buffer().extend_from_slice(&[b'x'; COPY_BELOW]);
+        framer.buffer().extend_from_slice(b"\n");
+        let before = framer.buffer().as_ptr();
+        let Some(Framed::Line(large)) = framer.next_line() else { panic!("a line") };
+        assert_eq!((large.as_ptr(), &small[..]), (before, &b"{}"[..]));
     }
 
     #[test]
