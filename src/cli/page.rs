@@ -103,6 +103,11 @@ fn tone(state: State) -> Tone {
 
 fn estimate(status: &Status, out: &Out) -> String {
     let (without, with) = (&status.without_hub, &status.totals);
+    if without.processes == 0 {
+        // Nobody is connected: an estimate of zero would be true and tell nothing.
+        let each = format!("{}, {}", processes(with.processes), bytes(with.pss_bytes));
+        return format!("no session is in use; without hub each would start its own copy of this ({each})\n");
+    }
     let text = format!("without hub ≈ {}, {}", processes(without.processes), bytes(without.pss_bytes));
     let now =
         format!("now {}, {} with hub itself", processes(with.processes), bytes(with.pss_bytes + status.hub.pss_bytes));
@@ -169,6 +174,18 @@ mod tests {
             "without_hub": { "processes": 8, "pss_bytes": 1_200_000_000, "assumption": "each of the 2 sessions" }
         });
         serde_json::from_value(document).expect("a status")
+    }
+
+    #[test]
+    fn nobody_connected_is_not_an_estimate_of_zero() {
+        let mut status = status();
+        status.without_hub.processes = 0;
+        let page = page(&status, &Out::plain());
+        assert!(
+            page.contains("no session is in use; without hub each would start its own copy of this (0 processes"),
+            "{page}"
+        );
+        assert!(!page.contains("without hub ≈"), "{page}");
     }
 
     #[test]
