@@ -412,7 +412,7 @@ mod tests {
         assert!(looker.look(false));
         assert!(!looker.look(false));
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
-        mode(0o620);
+        mode(0o602);
         assert!(looker.look(false));
         mode(0o600);
         assert!(looker.look(false));
