@@ -25,7 +25,7 @@ use crate::aggregate::Aggregate;
 use crate::child::{Journal, LogFiles};
 use crate::config::{Config, HubSpec, Problem, file};
 use crate::control::{Desk, Facts};
-use crate::http::{self, Face, Listener, Settings};
+use crate::http::{self, Settings};
 use crate::limits;
 use crate::platform::dirs::Dirs;
 use crate::platform::guardian::Guardian;
@@ -104,8 +104,8 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     let meter = Meter::new(started.world.guardian.run_id());
     let ctx = http::Context::new(seen.clone(), settings_seen, aggregate, sessions.clone(), meter.clone());
     let socket = socket.into_std().context("handing the hub socket over")?;
-    let hub_listener = Listener::start(&ctx, Face::Hub, socket).context("serving the hub port")?;
-    let url = format!("http://{}", hub_listener.address());
+    let address = socket.local_addr().context("asking for the hub port")?;
+    let url = format!("http://{address}");
     let (commands, commands_in) = mpsc::channel(limits::SUPERVISOR_QUEUE_MAX);
     let (facts, facts_seen) = watch::channel(Arc::new(Facts {
         started_at: SystemTime::now(),
@@ -118,8 +118,10 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     drop(scope.spawn("control", crate::control::serve::run(control, desk, scope.stopping().clone())));
     let changes = crate::config::watch::watch(&scope, dirs.config_file.clone(), Some(text));
     let parts = Parts { dirs, telemetry, world: started.world.clone(), ctx, registry, settings, facts, sessions };
-    let mut supervisor = Supervisor::new(parts, hub_listener).await?;
+    let mut supervisor = Supervisor::new(parts, address.port()).await?;
     supervisor.begin(config).await;
+    // Who connected meanwhile waited in the backlog: a configured path must not be unknown for a moment.
+    supervisor.open(socket).context("serving the hub port")?;
     announce(&url)?;
     supervisor.run(signals, commands_in, changes).await;
     started.finish(&scope).await;

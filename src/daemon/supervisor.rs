@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::{self, Config, HubChange, ServerEntry, ServerName, Step, file};
 use crate::control::{Command, Facts, command::Report};
-use crate::http::{Context, Listener, Settings};
+use crate::http::{Context, Face, Listener, Settings};
 use crate::limits::{BIND_RETRY, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
 use crate::platform::dirs::Dirs;
 use crate::platform::signals::{Signals, Wish};
@@ -47,20 +47,27 @@ struct Slot {
 pub(super) struct Supervisor {
     parts: Parts,
     config: Option<Config>,
-    hub_listener: Listener,
+    hub_port: u16,
+    hub_listener: Option<Listener>,
     ports: Ports,
     slots: HashMap<ServerName, Slot>,
 }
 
 impl Supervisor {
-    pub(super) async fn new(parts: Parts, hub_listener: Listener) -> Result<Self, Error> {
+    pub(super) async fn new(parts: Parts, hub_port: u16) -> Result<Self, Error> {
         let ports = Ports::load(parts.world.store.clone()).await;
-        Ok(Self { parts, config: None, hub_listener, ports, slots: HashMap::new() })
+        Ok(Self { parts, config: None, hub_port, hub_listener: None, ports, slots: HashMap::new() })
     }
 
     /// The first start is the difference from nothing.
     pub(super) async fn begin(&mut self, config: Config) {
         self.apply(config).await;
+    }
+
+    /// Serves the hub port from now on.
+    pub(super) fn open(&mut self, socket: std::net::TcpListener) -> std::io::Result<()> {
+        self.hub_listener = Some(Listener::start(&self.parts.ctx, Face::Hub, socket)?);
+        Ok(())
     }
 
     /// Works until hub is to stop, then stops everything.
@@ -86,7 +93,7 @@ impl Supervisor {
                     Some(command) => self.on_command(command).await,
                     None => break,
                 },
-                changed = changes.recv() => if changed.is_some() { self.reload_and_log().await },
+                Some(()) = changes.recv() => self.reload_and_log().await,
                 () = sleep_until(retry), if shut => self.open_shut_doors(),
             }
         }
@@ -175,6 +182,7 @@ impl Supervisor {
         let plan = config::diff(self.config.as_ref(), &config);
         let first = self.config.is_none();
         let mut lines = Vec::new();
+        self.config = Some(config.clone());
         if let Some(change) = plan.hub_changed.as_ref().filter(|_| !first) {
             self.apply_hub(change);
             lines.extend(report::hub(change));
@@ -188,7 +196,6 @@ impl Supervisor {
                 Step::Reorder(_) => {}
             }
         }
-        self.config = Some(config);
         self.publish();
         lines
     }
@@ -203,10 +210,14 @@ impl Supervisor {
 
     async fn add(&mut self, config: &Config, entry: ServerEntry) {
         let counters = Arc::new(Counters::default());
-        let hub_port = self.hub_listener.address().port();
-        let door = self.ports.open(&self.parts.ctx, config, hub_port, &entry).await;
         let running = self.start(&entry, &counters).await;
-        self.slots.insert(entry.name.clone(), Slot { entry, running, counters, door });
+        // Known before its door opens: who comes in at once must find it.
+        let shut = Door { port: 0, listener: None, failure: None };
+        let slot = Slot { entry: entry.clone(), running, counters, door: shut };
+        self.slots.insert(entry.name.clone(), slot);
+        self.publish();
+        let door = self.ports.open(&self.parts.ctx, config, self.hub_port, &entry).await;
+        self.slots.entry(entry.name).and_modify(|slot| slot.door = door);
     }
 
     async fn start(&self, entry: &ServerEntry, counters: &Arc<Counters>) -> Result<ServerHandle, NotRunning> {
@@ -242,8 +253,7 @@ impl Supervisor {
             if let Some(listener) = slot.door.listener.take() {
                 drop(self.parts.world.scope.spawn("old-listener", async move { listener.stop(DRAIN).await }));
             }
-            let hub_port = self.hub_listener.address().port();
-            slot.door = self.ports.open(&self.parts.ctx, config, hub_port, &entry).await;
+            slot.door = self.ports.open(&self.parts.ctx, config, self.hub_port, &entry).await;
         }
         slot.running = match (slot.running, &entry.spec) {
             (Ok(handle), Ok(spec)) if entry.enabled => {
@@ -289,7 +299,7 @@ impl Supervisor {
     async fn stop(self) {
         sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
         tracing::info!("stopping");
-        let mut listeners = vec![self.hub_listener];
+        let mut listeners: Vec<Listener> = self.hub_listener.into_iter().collect();
         listeners.extend(self.slots.into_values().filter_map(|slot| slot.door.listener));
         listeners.iter().for_each(Listener::close);
         self.parts.sessions.suspend();

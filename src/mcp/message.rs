@@ -261,6 +261,8 @@ fn classify(found: Found) -> Result<Message, NotAMessage> {
         (Some(result), None) => Outcome::Result(result),
         // Some servers write `"error":null` beside a result.
         (Some(result), Some(error)) if &error[..] == b"null" => Outcome::Result(result),
+        // And some write `"result":null` beside an error.
+        (Some(result), Some(error)) if &result[..] == b"null" && error.first() == Some(&b'{') => Outcome::Error(error),
         (None, Some(error)) if error.first() == Some(&b'{') => Outcome::Error(error),
         (None, Some(_)) => return bad("`error` must be an object", &id),
         (Some(_), Some(_)) => return bad("both a result and an error", &id),

@@ -220,6 +220,24 @@ impl Instance {
                 break;
             }
         }
+        self.refuse_what_is_left().await;
+    }
+
+    /// Nothing is served any more: what was queued meanwhile is answered all the same.
+    async fn refuse_what_is_left(mut self) {
+        let open = i64::try_from(self.callers.len()).unwrap_or(0);
+        self.counters.sessions.fetch_sub(open, Relaxed);
+        self.commands.close();
+        let gone = || ErrorObject::internal(Reason::ShuttingDown, "the server was stopped");
+        while let Some(command) = self.commands.recv().await {
+            if let Command::Call(_, call) = command {
+                call.outlet.deliver(&self.handle, Delivery::Finish(gone().into()));
+            }
+        }
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            self.counters.in_flight.fetch_sub(1, Relaxed);
+            waiting.outlet.deliver(&self.handle, Delivery::Finish(gone().into()));
+        }
     }
 
     /// Sets the one timer to the earliest deadline there is, if that changed.

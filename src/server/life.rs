@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::child::{Child, Ended, Exit, SpawnError};
+use crate::child::{Child, Exit, SpawnError};
 use crate::config::{RestartPolicy, Start};
 use crate::limits::{
     BACKOFF_RESET_AFTER, CRASH_LOOP_EXITS_MAX, CRASH_LOOP_WINDOW, DRAIN, FAILED_RETRY_AFTER, SPAWN_PERMIT,
@@ -93,7 +93,7 @@ pub(super) struct History {
     /// Since when calls wait for a child that was there before.
     down_since: Option<Instant>,
     /// The last child's family, being buried.
-    burial: Option<JoinHandle<Ended>>,
+    burial: Option<JoinHandle<()>>,
     permit: Option<(OwnedSemaphorePermit, Instant)>,
 }
 
@@ -181,7 +181,7 @@ impl Instance {
 
     /// A call waits in the mux: start the child if it is not there, or say why not.
     pub(super) fn wanted(&mut self) {
-        if self.mux.waiting() == 0 {
+        if !self.mux.wants_child() {
             return;
         }
         self.wake();
@@ -217,10 +217,13 @@ impl Instance {
             }
             Life::Stopping { .. } => self.life = Life::Stopping { after },
             Life::Opening { .. } | Life::Warming { .. } => self.begin_stop(after),
-            Life::Stopped | Life::Queued(_) | Life::Backoff { .. } | Life::Failed { .. } => self.stopped(after),
-            // The child arrives in a moment; it is stopped then.
-            Life::Spawning(_) => {
-                self.world.scope.spawn("late-child", late(std::mem::replace(&mut self.life, Life::Stopped)));
+            Life::Stopped | Life::Backoff { .. } | Life::Failed { .. } => self.stopped(after),
+            // The permit task reads nothing of the old configuration: it may go on.
+            Life::Queued(_) if matches!(after, After::Start) => {}
+            // What is being buried or started ends before anything else starts.
+            Life::Queued(_) | Life::Spawning(_) => {
+                let life = std::mem::replace(&mut self.life, Life::Stopped);
+                self.history.burial = Some(self.world.scope.spawn("late-child", late(life)));
                 self.stopped(after);
             }
             Life::Over => {}
@@ -381,7 +384,8 @@ impl Instance {
     pub(super) fn exited(&mut self, exit: Exit) {
         let Some(child) = self.child.take() else { return };
         let tail = child.stderr_tail();
-        self.history.burial = Some(self.world.scope.spawn("burial", child.finish()));
+        let finish = async move { drop(child.finish().await) };
+        self.history.burial = Some(self.world.scope.spawn("burial", finish));
         self.history.permit = None;
         self.drains.clear();
         let now = self.now();
@@ -535,11 +539,16 @@ fn with_tail(why: &str, stderr: &[String]) -> String {
     if last.is_empty() { why.to_owned() } else { format!("{why}; stderr: {}", last.join(" | ")) }
 }
 
-/// A child that was being started when it was no longer wanted.
+/// A start that was under way when it was no longer wanted.
 async fn late(life: Life) {
-    if let Life::Spawning(child) = life
-        && let Ok(Ok(child)) = child.await
-    {
-        child.stop().await;
+    match life {
+        // Granted or not, the permit is given back.
+        Life::Queued(permit) => drop(permit.await),
+        Life::Spawning(child) => {
+            if let Ok(Ok(child)) = child.await {
+                child.stop().await;
+            }
+        }
+        _ => {}
     }
 }

@@ -98,12 +98,18 @@ impl Task {
     }
 
     fn new_instance(&self) -> InstanceParts {
+        let spec = self.instance_spec();
+        instance::start(spec, self.world.clone(), self.counters.clone(), self.known.clone(), self.changed.clone())
+    }
+
+    /// The configuration as an instance gets it.
+    fn instance_spec(&self) -> Arc<ServerSpec> {
         let mut spec = self.spec.clone();
         if spec.share == Share::Session && spec.idle_stop.is_none() {
             // What is expensive is the instance of a session that sleeps, not the session (DESIGN 5).
             Arc::make_mut(&mut spec).idle_stop = Some(crate::limits::SESSION_INSTANCE_IDLE);
         }
-        instance::start(spec, self.world.clone(), self.counters.clone(), self.known.clone(), self.changed.clone())
+        spec
     }
 
     async fn on_command(&mut self, command: ServerCommand) {
@@ -143,6 +149,9 @@ impl Task {
     }
 
     fn instance_for(&mut self, session: Option<Arc<str>>) -> &InstanceParts {
+        // One whose task is gone (a bug ended it) is replaced.
+        self.common.take_if(|parts| parts.control.is_closed());
+        self.by_session.retain(|_, parts| !parts.control.is_closed());
         if let (Share::Session, Some(session)) = (self.spec.share, session) {
             if !self.by_session.contains_key(&session) {
                 let parts = self.common.take().unwrap_or_else(|| self.new_instance());
@@ -175,7 +184,8 @@ impl Task {
             self.stop_all(DRAIN).await;
         }
         self.spec = spec.clone();
-        self.spec_out.send_replace(spec.clone());
+        self.spec_out.send_replace(spec);
+        let spec = self.instance_spec();
         for parts in self.all() {
             parts.control.send(Control::Reconfigure { spec: spec.clone(), restart }).await.ok();
         }
@@ -207,7 +217,13 @@ impl Task {
             [State::Ready, State::Starting, State::Backoff, State::Failed, State::Stopping, State::Stopped];
         let rank = |state: State| best_first.iter().position(|best| *best == state).unwrap_or(best_first.len());
         let all: Vec<Arc<Snapshot>> = self.all().iter().map(|parts| parts.handle.snapshot()).collect();
-        let Some(best) = all.into_iter().min_by_key(|snapshot| rank(snapshot.state)) else { return };
+        let Some(best) = all.into_iter().min_by_key(|snapshot| rank(snapshot.state)) else {
+            // The last instance went with its session.
+            let none =
+                Snapshot { state: State::Stopped, pid: None, ready_since: None, ..(**self.snapshot.borrow()).clone() };
+            self.snapshot.send_replace(Arc::new(none));
+            return;
+        };
         if best.handshake.is_some() {
             self.known.handshake.clone_from(&best.handshake);
         }

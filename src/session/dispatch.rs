@@ -78,6 +78,8 @@ impl Session {
             Method::Ping => return stream.respond(None, &id, &Outcome::empty()),
             Method::Initialize => ErrorObject::invalid_request("Invalid request: this session is initialized already"),
             Method::Discover | Method::Listen => ErrorObject::method_not_found(method.name()),
+            // A notification with an id: what it names would mean somebody else's call to the child.
+            ref method if method.name().starts_with("notifications/") => ErrorObject::method_not_found(method.name()),
             _ => match self.register(id.clone(), method, stream) {
                 Ok(call) => {
                     if let Some(token) = params.progress_token() {
@@ -116,6 +118,8 @@ impl Session {
             // hub answers `roots/list` itself: one client's roots are not a shared child's (PROTOCOL 1.1).
             Method::RootsChanged => {}
             Method::Initialized => self.listen_to(target).await,
+            // A request without an id, or what only servers send: a sloppy child might execute it past all rules.
+            ref method if !is_foreign_notification(method) => {}
             _ => {
                 if let Target::Server(server) = target
                     && let Ok(binding) = self.bind(server, None).await
@@ -226,7 +230,7 @@ impl Session {
         match call.method {
             Method::SetLevel => {
                 self.apply(&Effect::Level(level(params.text("level"))?));
-                self.level_everywhere(params.into_raw()).await;
+                self.level_everywhere(params.into_raw());
                 return Err(Outcome::empty());
             }
             Method::ToolsCall
@@ -296,14 +300,15 @@ impl Session {
     }
 
     /// The aggregate's level holds for every server that this session uses; later ones learn it when they are bound.
-    async fn level_everywhere(&self, params: Option<Raw>) {
+    fn level_everywhere(&self, params: Option<Raw>) {
         let bindings: Vec<Arc<Binding>> =
             self.lock().bindings.values().filter_map(|cell| cell.get().cloned()).collect();
         for binding in bindings {
             let (method, outlet) = (Method::SetLevel, Nobody::shared());
             let hints = Hints::UNKNOWN;
             let call = NewCall { caller: self.caller, method, params: params.clone(), hints, outlet };
-            binding.instance.call(call).await.ok();
+            // One server that takes nothing must not keep the others from hearing of it.
+            drop(self.shared.scope.spawn("level", async move { binding.instance.call(call).await.ok() }));
         }
     }
 
@@ -366,6 +371,8 @@ impl Session {
         let binding = cell.get_or_try_init(|| self.open_at(server, aggregate)).await?.clone();
         if self.is_ended() {
             binding.instance.close(self.caller).await;
+            server.release(self.id.clone()).await;
+            return Err(ErrorObject::internal(Reason::CallerGone, "the session ended"));
         }
         Ok(binding)
     }
@@ -411,6 +418,11 @@ impl Call {
 fn level(name: Option<String>) -> Result<Level, ErrorObject> {
     let known = name.as_deref().and_then(Level::parse);
     known.ok_or_else(|| ErrorObject::invalid_params("Invalid params: level is not one of the eight of RFC 5424"))
+}
+
+/// Is it a notification that hub has no rule for?
+fn is_foreign_notification(method: &Method) -> bool {
+    matches!(method, Method::Other(_)) && method.name().starts_with("notifications/")
 }
 
 fn uri(uri: Option<String>) -> Result<String, ErrorObject> {

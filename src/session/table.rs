@@ -214,8 +214,12 @@ impl Sessions {
         let Some(bindings) = session.end() else { return };
         tracing::debug!(session = session.log_name(), "session ended");
         for binding in bindings {
-            binding.instance.close(session.caller).await;
-            binding.server.release(session.id().clone()).await;
+            // A server that takes nothing must not hold up whoever ends a session of it.
+            let (caller, id) = (session.caller, session.id().clone());
+            drop(self.shared.scope.spawn("leave", async move {
+                binding.instance.close(caller).await;
+                binding.server.release(id).await;
+            }));
         }
     }
 

@@ -84,6 +84,10 @@ impl Mux {
         hints: Hints,
         now: Duration,
     ) {
+        if caller != CallerId::HUB && !self.callers.contains_key(&caller) {
+            // Its session ended while the call was on its way.
+            return self.out.push_back(super::Output::Deliver(id, Delivery::Cancelled));
+        }
         if self.calls.len() >= CALLS_PER_INSTANCE_MAX {
             return self.finish(id, overloaded("too many requests in flight at this server"));
         }
@@ -299,6 +303,7 @@ impl Mux {
         self.tombs.clear();
         self.owners.clear();
         self.tasks.clear();
+        self.elicitations.clear();
         self.levels.child_gone();
         let mut written: Vec<(WireId, CallId)> = self.wires.drain().collect();
         written.sort_unstable();

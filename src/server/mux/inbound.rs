@@ -70,6 +70,12 @@ impl Mux {
                 self.note_task_status(&result, now);
                 Outcome::Result(result)
             }
+            (outcome, Method::TasksResult) => {
+                // Whatever came: the task has ended.
+                let task = call.params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("taskId"));
+                task.iter().for_each(|task| self.tasks.status(task, "completed", now));
+                outcome
+            }
             (Outcome::Error(error), Method::ToolsCall) => {
                 self.note_url_elicitations(owner, &error);
                 Outcome::Error(error)

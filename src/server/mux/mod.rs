@@ -214,6 +214,11 @@ impl Mux {
         self.calls.len()
     }
 
+    /// Does anybody wait for a child?
+    pub fn wants_child(&self) -> bool {
+        !self.queue.is_empty() || (self.phase != Phase::Up && self.subscriptions.has_waiters())
+    }
+
     /// Calls that were not written to the child yet.
     pub fn waiting(&self) -> usize {
         self.queue.len()
@@ -271,6 +276,7 @@ impl Mux {
             self.own_call(Method::TasksCancel, Some(Raw::from(params)), calls::Purpose::Forgotten, now);
         }
         self.elicitations.retain(|_, owner| *owner != caller);
+        self.owners.sweep(now, |owner| !self.callers.contains_key(&owner));
         self.pump(now);
     }
 

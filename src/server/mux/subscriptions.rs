@@ -105,6 +105,11 @@ impl Subscriptions {
         })
     }
 
+    /// Does a call wait for an answer?
+    pub(super) fn has_waiters(&self) -> bool {
+        self.entries.values().any(|entry| !entry.waiters.is_empty())
+    }
+
     /// Takes all calls that wait for an answer; their URIs stay wanted.
     pub(super) fn waiting(&mut self) -> Vec<CallId> {
         self.entries.values_mut().flat_map(|entry| std::mem::take(&mut entry.waiters)).map(|(_, call)| call).collect()
