@@ -206,3 +206,7 @@ pub const BLOCKING_THREADS_MAX: usize = 8;
 pub const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Sessions and streams are looked through for what has expired this often.
 pub const SESSION_SWEEP: Duration = Duration::from_secs(5);
+/// After a reload, a port that is not free yet is tried so often …
+pub const DOOR_TRIES: usize = 20;
+/// … with this pause between.
+pub const DOOR_PAUSE: Duration = Duration::from_millis(10);

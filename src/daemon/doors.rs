@@ -50,7 +50,7 @@ impl Ports {
     pub(super) async fn open(&mut self, ctx: &Context, config: &Config, hub_port: u16, entry: &ServerEntry) -> Door {
         let (host, name) = (config.hub.host, entry.name.as_ref());
         if let Some(port) = self.promised(entry) {
-            return door(ctx, host, port, entry);
+            return told(entry, door(ctx, host, port, entry));
         }
         let taken: HashSet<u16> = config
             .servers
@@ -76,8 +76,16 @@ impl Ports {
                 break;
             }
         }
-        last
+        told(entry, last)
     }
+}
+
+/// Says in the log that a door is shut.
+fn told(entry: &ServerEntry, door: Door) -> Door {
+    if let Some(failure) = &door.failure {
+        tracing::warn!(server = %entry.name, "its own port is not served yet: {}", failure.message);
+    }
+    door
 }
 
 /// Binds and serves one port.
@@ -90,7 +98,6 @@ pub(super) fn door(ctx: &Context, host: IpAddr, port: u16, entry: &ServerEntry) 
     match bound {
         Ok(listener) => Door { port: listener.address().port(), listener: Some(listener), failure: None },
         Err(error) => {
-            tracing::error!(server = %entry.name, %error, "its own port is not served; it answers on the hub port");
             let failure = Failure {
                 stage: "listen".to_owned(),
                 message: format!("{error}; hub tries again every few seconds"),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::{self, Config, HubChange, ServerEntry, ServerName, Step, file};
 use crate::control::{Command, Facts, command::Report};
 use crate::http::{Context, Face, Listener, Settings};
-use crate::limits::{BIND_RETRY, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
+use crate::limits::{BIND_RETRY, DOOR_PAUSE, DOOR_TRIES, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
 use crate::platform::dirs::Dirs;
 use crate::platform::signals::{Signals, Wish};
 use crate::server::registry::{NotRunning, Registered};
@@ -196,8 +196,22 @@ impl Supervisor {
                 Step::Reorder(_) => {}
             }
         }
+        self.settle_doors().await;
         self.publish();
+        let shut = self.slots.values().filter_map(|slot| Some((&slot.entry.name, slot.door.failure.as_ref()?)));
+        lines.extend(shut.map(|(name, failure)| format!("{name}: {}", failure.message)));
         lines
+    }
+
+    /// Ports that moved from one server to another are free as soon as the old listener has noticed.
+    async fn settle_doors(&mut self) {
+        for _ in 0..DOOR_TRIES {
+            if self.slots.values().all(|slot| slot.door.listener.is_some()) {
+                return;
+            }
+            tokio::time::sleep(DOOR_PAUSE).await;
+            self.open_shut_doors();
+        }
     }
 
     fn apply_hub(&mut self, change: &HubChange) {
@@ -240,6 +254,7 @@ impl Supervisor {
                 drop(self.parts.world.scope.spawn("remove-server", async move { handle.stop(DRAIN).await }));
             }
             if let Some(listener) = slot.door.listener {
+                listener.close();
                 drop(self.parts.world.scope.spawn("remove-listener", async move { listener.stop(DRAIN).await }));
             }
         }
@@ -251,6 +266,7 @@ impl Supervisor {
         let stays = slot.door.listener.is_some() && self.ports.promised(&entry) == Some(slot.door.port);
         if new_port && !stays {
             if let Some(listener) = slot.door.listener.take() {
+                listener.close();
                 drop(self.parts.world.scope.spawn("old-listener", async move { listener.stop(DRAIN).await }));
             }
             slot.door = self.ports.open(&self.parts.ctx, config, self.hub_port, &entry).await;

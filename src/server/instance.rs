@@ -184,11 +184,12 @@ impl Instance {
         let sleep = sleep_until(Instant::now());
         tokio::pin!(sleep);
         let mut armed: Option<Instant> = None;
+        let mut controlled = true;
         loop {
             self.arm(sleep.as_mut(), &mut armed);
             let takes_work = self.child.as_ref().is_none_or(|child| child.queued_bytes() < CHILD_WRITE_BYTES_MAX);
             let input = tokio::select! {
-                control = self.control.recv() => Input::Control(control),
+                control = self.control.recv(), if controlled => Input::Control(control),
                 event = event_of(&mut self.child) => Input::Event(event),
                 command = self.commands.recv(), if takes_work => Input::Command(command),
                 arrived = self.life.arrival() => Input::Life(arrived),
@@ -211,8 +212,13 @@ impl Instance {
                     self.mux.tick(self.epoch.elapsed());
                     self.on_time();
                 }
-                // Nobody can reach this instance any more.
-                Input::Control(None) | Input::Command(None) => break,
+                // The server task let go of it, as a rule right after `Stop`: what is in flight still finishes.
+                Input::Control(None) => {
+                    controlled = false;
+                    self.abandoned();
+                }
+                // The instance holds a sender of its own.
+                Input::Command(None) => {}
             }
             self.flush();
             self.life_settles();

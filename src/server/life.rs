@@ -170,6 +170,18 @@ impl Instance {
         }
     }
 
+    /// Nobody can tell this instance anything any more.
+    pub(super) fn abandoned(&mut self) {
+        let ends = matches!(
+            self.life,
+            Life::Over | Life::Draining { after: After::End(_), .. } | Life::Stopping { after: After::End(_) }
+        );
+        if !ends {
+            let (reply, _nobody) = oneshot::channel();
+            self.stop_then(After::End(reply), Duration::ZERO);
+        }
+    }
+
     /// Somebody needs the child now.
     fn wake(&mut self) {
         match self.life {

@@ -164,3 +164,33 @@ fn enable_and_disable() {
     hub.session("a").echo("back");
     assert_ne!(hub.cli(&["disable", "nobody"]).code, 0);
 }
+
+/// A call that is at the child when its server is changed or taken away is answered: nothing hangs.
+fn finishes_in_flight(edited: impl Fn(&Hub, String) -> String) {
+    let hub = Hub::start(Setup::of([Fake::new("a"), Fake::new("b")]));
+    let session = hub.session("a");
+    let pending = session.begin_call("sleep", &json!({"ms": 1500}));
+    eventually("the call is at the child", || (hub.journal("a").count("tools/call") == 1).then_some(()));
+    let text = hub.setup.toml(hub.dir.path());
+    hub.write_config_text(&edited(&hub, text));
+    assert_eq!(pending.text(), "slept");
+}
+
+#[test]
+fn in_flight_when_disabled() {
+    finishes_in_flight(|_, text| text.replace("[servers.a]\n", "[servers.a]\nenabled = false\n"));
+}
+
+#[test]
+fn in_flight_when_share_changes() {
+    finishes_in_flight(|_, text| text.replace("[servers.a]\n", "[servers.a]\nshare = \"session\"\n"));
+}
+
+#[test]
+fn in_flight_when_removed() {
+    finishes_in_flight(|hub, _| {
+        let mut setup = hub.setup.clone();
+        setup.servers.retain(|server| server.name != "a");
+        setup.toml(hub.dir.path())
+    });
+}
