@@ -132,10 +132,19 @@ impl Mux {
     pub fn cancel(&mut self, id: CallId, reason: Option<&str>, now: Duration) {
         if self.calls.contains_key(&id) {
             self.cancel_known(id, reason, now);
-        } else if self.subscriptions.cancel(id) {
+        } else if self.subscriptions.cancel(id) || self.cancel_level(id) {
             self.out.push_back(super::Output::Deliver(id, Delivery::Cancelled));
         }
         self.pump(now);
+    }
+
+    /// A cancelled `logging/setLevel` no longer wants an answer; the child hears of the level all the same.
+    fn cancel_level(&mut self, id: CallId) -> bool {
+        let waiter = self.calls.values_mut().find_map(|call| match &mut call.purpose {
+            Purpose::Level(waiter) if *waiter == Some(id) => waiter.take(),
+            _ => None,
+        });
+        waiter.is_some()
     }
 
     pub(super) fn own_call(&mut self, method: Method, params: Option<Raw>, purpose: Purpose, now: Duration) {

@@ -19,6 +19,8 @@ mod levels;
 mod owners;
 mod subscriptions;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::{HashMap, HashSet, VecDeque};
