@@ -164,7 +164,7 @@ async fn read(handle: &ServerHandle, uri: &str) -> Outcome {
     let params = Some(Raw::from(serde_json::json!({ "uri": uri }).to_string()));
     let outlet = Arc::new(Reader(Mutex::new(Some(sender))));
     let (method, hints) = (Method::ResourcesRead, Hints::UNKNOWN);
-    let new = NewCall { caller: CallerId::HUB, method, params, hints, outlet };
+    let new = NewCall { caller: CallerId::HUB, client: None, method, params, hints, outlet };
     if reading.instance.call_as(call, new).await.is_err() {
         return gone();
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::mcp::{ClientCapabilities, Method, Outcome};
-use crate::server::{CallerId, Delivery, Hints, InstanceHandle, NewCall, NewCaller, Outlet, next_id};
+use crate::server::{CallerId, Client, Delivery, Hints, InstanceHandle, NewCall, NewCaller, Outlet, next_id};
 use crate::tasks::Scope;
 
 use super::desk::Desk;
@@ -52,8 +52,7 @@ impl Guest {
         let caller = CallerId(next_id());
         let newcomer = NewCaller {
             caller,
-            capabilities: ClientCapabilities::default(),
-            level: None,
+            client: Arc::new(Client::legacy(ClientCapabilities::default(), None)),
             subscriptions: Vec::new(),
             outlet: Arc::new(Answer(Mutex::default())),
         };
@@ -67,6 +66,7 @@ impl Guest {
         let call = NewCall {
             hints: Hints::UNKNOWN,
             caller: self.caller,
+            client: None,
             method: Method::ToolsCall,
             params: Some(Bytes::from(params.to_string())),
             outlet: Arc::new(Answer(Mutex::new(Some(answer)))),

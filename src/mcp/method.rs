@@ -75,6 +75,11 @@ methods! {
 }
 
 impl Method {
+    /// Whether its result may be `input_required` (2026-07-28, basic/patterns/mrtr): only these three wait for a client.
+    pub fn may_need_input(&self) -> bool {
+        matches!(self, Self::ToolsCall | Self::PromptsGet | Self::ResourcesRead)
+    }
+
     /// The list that this method asks for, if it is one of the four list methods.
     pub fn list_kind(&self) -> Option<ListKind> {
         ListKind::ALL.into_iter().find(|kind| kind.method() == *self)

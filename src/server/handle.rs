@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use crate::mcp::error::Reason;
-use crate::mcp::meta::Level;
-use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, Raw};
+use crate::mcp::{ErrorObject, Method, Outcome, Raw};
 
+use super::client::Client;
 use super::outlet::{AskId, CallId, CallerId, Outlet};
 use super::snapshot::Snapshot;
 
@@ -25,8 +25,10 @@ pub fn next_id() -> u64 {
 /// A request on its way to a child.
 #[derive(Debug)]
 pub struct NewCall {
-    /// Who asks.
+    /// Who asks: a lasting caller, or [`CallerId::passing`] of this call.
     pub caller: CallerId,
+    /// The client, when the caller exists for this one call only (a modern request).
+    pub client: Option<Arc<Client>>,
     /// What.
     pub method: Method,
     /// Raw params with the client's own progress token still in them (the instance replaces it).
@@ -56,10 +58,8 @@ impl Hints {
 pub struct NewCaller {
     /// Its id, from [`next_id`].
     pub caller: CallerId,
-    /// What it can be asked.
-    pub capabilities: ClientCapabilities,
-    /// Its logging level, if it set one before (a session restored from the store).
-    pub level: Option<Level>,
+    /// What is known of it.
+    pub client: Arc<Client>,
     /// Its subscriptions from before.
     pub subscriptions: Vec<String>,
     /// Where messages go that belong to no call.

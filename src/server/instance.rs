@@ -264,7 +264,7 @@ impl Instance {
             Command::Open(caller) => {
                 self.counters.sessions.fetch_add(1, Relaxed);
                 self.callers.insert(caller.caller, caller.outlet);
-                self.mux.open(caller.caller, caller.capabilities, caller.level, caller.subscriptions, now);
+                self.mux.open(caller.caller, caller.client, caller.subscriptions, now);
             }
             Command::Close(caller) => {
                 if self.callers.contains_key(&caller) {
@@ -288,11 +288,12 @@ impl Instance {
         let started = Instant::now();
         self.last_use = started;
         let filter = call.method == Method::ToolsList && !self.spec.tools.is_open();
-        self.waiting.insert(id, Waiting { outlet: call.outlet, since: started, filter });
+        self.waiting.insert(id, Waiting { outlet: call.outlet.clone(), since: started, filter });
         if let Some(outcome) = self.answer_without_child(&call.method, call.params.as_ref()) {
             return self.deliver(id, Delivery::Finish(outcome));
         }
-        self.mux.call_with(id, call.caller, call.method, call.params, call.hints, started - self.epoch);
+        let NewCall { caller, client, method, params, hints, .. } = call;
+        self.mux.call_with(id, (caller, client), method, params, hints, started - self.epoch);
         self.wanted();
     }
 

@@ -4,6 +4,7 @@
 //! task owns its child, its mux and its backoff; the server task owns its instances. May not: know HTTP, sessions or
 //! the aggregate.
 
+pub mod client;
 pub mod handle;
 mod instance;
 mod life;
@@ -19,6 +20,7 @@ mod task;
 pub mod usage;
 mod world;
 
+pub use client::Client;
 pub use handle::{Hints, InstanceHandle, NewCall, NewCaller, next_id};
 pub use outlet::{Ask, AskId, CallId, CallerId, Delivery, Outlet};
 pub use registry::{Registry, ServerHandle};

@@ -17,6 +17,11 @@ pub struct CallerId(pub u64);
 impl CallerId {
     /// hub's own requests (lists at start, `hub call`).
     pub const HUB: Self = Self(0);
+
+    /// The caller of a modern request, which lives exactly as long as its call.
+    pub const fn passing(call: CallId) -> Self {
+        Self(call.0)
+    }
 }
 
 /// One request of a caller, from its arrival until its response. Unique in this process.
@@ -58,6 +63,9 @@ pub enum Delivery {
     Ask(Ask),
     /// The child took an ask back, or it timed out: `notifications/cancelled` to the client.
     Withdraw(AskId),
+    /// The child asked something that this client did not declare; it was refused. The capabilities that it would have
+    /// needed, as a raw `ClientCapabilities` object (2026-07-28, `-32021`).
+    Lacks(Raw),
     /// The call is over; nothing follows. Only to a call's outlet.
     Finish(Outcome),
     /// The call was cancelled by its caller: its response will never come, its stream closes. Only to a call's outlet.

@@ -104,6 +104,8 @@ impl Outlet for Call {
                     self.session.withdraw_ask(binding.number, ask);
                 }
             }
+            // A session's refused ask is the server's to deal with.
+            Delivery::Lacks(_) => {}
             Delivery::Cancelled => {
                 self.cancelled.store(true, Ordering::Relaxed);
                 self.session.finish(&self.id, self.number);

@@ -271,7 +271,7 @@ impl Session {
             return Ok(());
         }
         let (method, outlet) = (call.method.clone(), call.clone());
-        let new = NewCall { caller: self.caller, method, params, hints, outlet };
+        let new = NewCall { caller: self.caller, client: None, method, params, hints, outlet };
         binding.instance.call_as(call.number, new).await?;
         if call.cancelled.load(Ordering::Acquire) {
             // The cancellation may have been queued before the call was.
@@ -306,7 +306,7 @@ impl Session {
         for binding in bindings {
             let (method, outlet) = (Method::SetLevel, Nobody::shared());
             let hints = Hints::UNKNOWN;
-            let call = NewCall { caller: self.caller, method, params: params.clone(), hints, outlet };
+            let call = NewCall { caller: self.caller, client: None, method, params: params.clone(), hints, outlet };
             // One server that takes nothing must not keep the others from hearing of it.
             drop(self.shared.scope.spawn("level", async move { binding.instance.call(call).await.ok() }));
         }
@@ -383,14 +383,10 @@ impl Session {
         aggregate: Option<&Arc<Aggregate>>,
     ) -> Result<Arc<Binding>, ErrorObject> {
         let instance = server.instance(Some(self.id.clone())).await?;
-        let (capabilities, level, subscriptions) = {
+        let (client, subscriptions) = {
             let state = self.lock();
             let mine = state.subscriptions.keys().filter(|(name, _)| name == server.name());
-            (
-                self.hello().map(|hello| hello.capabilities).unwrap_or_default(),
-                state.level,
-                mine.map(|(_, uri)| uri.clone()).collect(),
-            )
+            (self.client(state.level), mine.map(|(_, uri)| uri.clone()).collect())
         };
         let binding = Arc::new(Binding {
             number: next_id(),
@@ -399,7 +395,7 @@ impl Session {
             aggregate: aggregate.cloned(),
         });
         let outlet = Arc::new(SessionOutlet { session: Arc::downgrade(self), binding: Arc::downgrade(&binding) });
-        instance.open(NewCaller { caller: self.caller, capabilities, level, subscriptions, outlet }).await?;
+        instance.open(NewCaller { caller: self.caller, client, subscriptions, outlet }).await?;
         Ok(binding)
     }
 }

@@ -18,8 +18,8 @@ use crate::config::ServerName;
 use crate::limits::{GET_STREAMS_MAX, POST_STREAMS_MAX};
 use crate::mcp::message::notification_bytes;
 use crate::mcp::meta::Level;
-use crate::mcp::{Method, ProtocolVersion, Raw, RequestId};
-use crate::server::{AskId, CallId, CallerId, InstanceHandle, ServerHandle};
+use crate::mcp::{ClientCapabilities, Era, Method, ProtocolVersion, Raw, RequestId};
+use crate::server::{AskId, CallId, CallerId, Client, InstanceHandle, ServerHandle};
 
 use super::call::Call;
 use super::durable::{Kept, Subscriptions, unix_now};
@@ -172,6 +172,18 @@ impl Session {
     /// What its client said in `initialize`; `None` before that (HTTP+SSE only).
     pub fn hello(&self) -> Option<&Hello> {
         self.hello.get()
+    }
+
+    /// What instances know of it; `level` is what it set last.
+    pub(super) fn client(&self, level: Option<Level>) -> Arc<Client> {
+        let Some(hello) = self.hello() else { return Arc::new(Client::legacy(ClientCapabilities::default(), level)) };
+        Arc::new(Client {
+            era: Era::Legacy,
+            can: hello.capabilities,
+            capabilities: hello.raw_capabilities.clone(),
+            info: Some(hello.client_info.clone()),
+            level,
+        })
     }
 
     /// Its revision; before `initialize` (HTTP+SSE only) the oldest.

@@ -11,7 +11,7 @@ use hub::config::Concurrency;
 use hub::mcp::meta::Level;
 use hub::mcp::{ClientCapabilities, Line, Method, Outcome};
 use hub::server::mux::{ChildFacts, Mux, Options, Output};
-use hub::server::{AskId, CallId, CallerId, Delivery};
+use hub::server::{AskId, CallId, CallerId, Client, Delivery};
 use serde_json::Value;
 
 use crate::child::Child;
@@ -158,7 +158,7 @@ impl World {
         let level = self.rng.chance(30).then_some(Level::Debug);
         self.note(format!("open {caller:?} {can:?}"));
         self.callers.push(caller);
-        self.mux.open(caller, can, level, Vec::new(), self.now);
+        self.mux.open(caller, Arc::new(Client::legacy(can, level)), Vec::new(), self.now);
     }
 
     fn close(&mut self) {
@@ -328,6 +328,7 @@ impl World {
                 return self.asked(caller, ask.id, ask.params.as_ref());
             }
             Delivery::Withdraw(ask) => drop(self.shown.remove(&ask)),
+            Delivery::Lacks(_) => {}
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::limits::{ASK_HOLD, ASK_TIMEOUT, ASKS_PER_INSTANCE_MAX, BATON_ANSWER_W
 use crate::mcp::error::{INVALID_PARAMS, METHOD_NOT_FOUND, Reason};
 use crate::mcp::message::{notification_line, response_line};
 use crate::mcp::splice::{self, Object};
-use crate::mcp::{ErrorObject, Method, Outcome, Raw, Request, RequestId, WireId, meta};
+use crate::mcp::{ClientCapabilities, Era, ErrorObject, Method, Outcome, Raw, Request, RequestId, WireId, meta};
 
 use super::super::outlet::{Ask, AskId, CallId, CallerId, Delivery};
 use super::owners::Candidates;
@@ -170,8 +170,8 @@ impl Mux {
 
     /// No call of anybody is at the child: shown only if there is exactly one caller at all.
     fn unsolicited(&mut self, ask: AskId, now: Duration) {
-        let mut callers = self.callers.keys();
-        match (callers.next().copied(), callers.next()) {
+        let mut sessions = self.callers.iter().filter(|(_, client)| client.era == Era::Legacy).map(|(id, _)| *id);
+        match (sessions.next(), sessions.next()) {
             (Some(only), None) => self.relay(ask, only, now),
             _ => self.answer_now(ask, &ErrorObject::invalid_params("no request is associated with this one").into()),
         }
@@ -191,8 +191,17 @@ impl Mux {
     }
 
     fn show(&mut self, ask: AskId, owner: CallerId, call: Option<CallId>, causes: Vec<WireId>, now: Duration) {
+        let (can, era) =
+            self.client(owner).map_or((ClientCapabilities::default(), Era::Legacy), |client| (client.can, client.era));
+        let askable = era == Era::Legacy || call.is_some_and(|call| self.calls[&call].method.may_need_input());
         let Some(entry) = self.asks.get_mut(&ask) else { return };
-        if let Err(error) = self.callers.get(&owner).map_or(Err(not_able(&entry.method)), |can| able(*can, entry)) {
+        if !askable {
+            let refusal = not_able(&entry.method).into();
+            return self.answer_now(ask, &refusal);
+        }
+        if let Err(error) = able(can, entry) {
+            let lacks = Delivery::Lacks(needed(entry));
+            call.into_iter().for_each(|call| self.out.push_back(Output::Deliver(call, lacks.clone())));
             return self.answer_now(ask, &error.into());
         }
         entry.stage = Stage::Relayed(owner);
@@ -384,8 +393,25 @@ fn not_able(method: &Method) -> ErrorObject {
     ErrorObject::new(METHOD_NOT_FOUND, format!("the client does not support {}", method.name()))
 }
 
+/// The capabilities that a client needs to be asked this (2026-07-28, `data.requiredCapabilities` of `-32021`).
+fn needed(entry: &AskEntry) -> Raw {
+    let params = entry.params.as_ref().and_then(Object::scan);
+    let member = |key: &str| params.as_ref().and_then(|params| params.get(key));
+    let needed = match entry.method {
+        Method::Sampling if member("tools").is_some() || member("toolChoice").is_some() => {
+            serde_json::json!({ "sampling": { "tools": {} } })
+        }
+        Method::Sampling => serde_json::json!({ "sampling": {} }),
+        _ if member("mode").is_some_and(|mode| &mode[..] == b"\"url\"") => {
+            serde_json::json!({ "elicitation": { "url": {} } })
+        }
+        _ => serde_json::json!({ "elicitation": { "form": {} } }),
+    };
+    Raw::from(needed.to_string())
+}
+
 /// Can the owner be asked this? (2025-11-25, client/elicitation#error-handling, client/sampling)
-fn able(can: crate::mcp::ClientCapabilities, entry: &AskEntry) -> Result<(), ErrorObject> {
+fn able(can: ClientCapabilities, entry: &AskEntry) -> Result<(), ErrorObject> {
     let params = entry.params.as_ref().and_then(Object::scan);
     let member = |key: &str| params.as_ref().and_then(|params| params.get(key));
     if entry.method == Method::Sampling {

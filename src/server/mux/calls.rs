@@ -3,6 +3,7 @@
 //! In: calls and cancellations of callers, the child's end. Out: lines and deliveries through the [`Mux`]. Owns nothing
 //! of its own. May not: repeat a call that may have had an effect (DESIGN 5).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use crate::mcp::message::{notification_line, request_line};
 use crate::mcp::splice::{self, Object};
 use crate::mcp::{ErrorObject, Method, Outcome, Raw, WireId, scan};
 
+use super::super::client::Client;
 use super::super::handle::Hints;
 use super::super::outlet::{CallId, CallerId, Delivery};
 use super::timers::Timer;
@@ -36,6 +38,8 @@ pub(super) enum Purpose {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) caller: CallerId,
+    /// The client, when the caller exists for this call only.
+    pub(super) client: Option<Arc<Client>>,
     pub(super) method: Method,
     pub(super) params: Option<Raw>,
     pub(super) purpose: Purpose,
@@ -71,20 +75,21 @@ fn string_member(params: &Raw, key: &str) -> Option<String> {
 impl Mux {
     /// A request of a caller. Exactly one [`Delivery::Finish`] or [`Delivery::Cancelled`] will follow for it.
     pub fn call(&mut self, id: CallId, caller: CallerId, method: Method, params: Option<Raw>, now: Duration) {
-        self.call_with(id, caller, method, params, Hints::UNKNOWN, now);
+        self.call_with(id, (caller, None), method, params, Hints::UNKNOWN, now);
     }
 
-    /// As [`Self::call`], for params that were scanned already.
+    /// As [`Self::call`], for params that were scanned already, and for callers that exist for this call only: those
+    /// bring their client along, and their level holds while the call runs.
     pub fn call_with(
         &mut self,
         id: CallId,
-        caller: CallerId,
+        (caller, client): (CallerId, Option<Arc<Client>>),
         method: Method,
         params: Option<Raw>,
         hints: Hints,
         now: Duration,
     ) {
-        if caller != CallerId::HUB && !self.callers.contains_key(&caller) {
+        if caller != CallerId::HUB && client.is_none() && !self.callers.contains_key(&caller) {
             // Its session ended while the call was on its way.
             return self.out.push_back(super::Output::Deliver(id, Delivery::Cancelled));
         }
@@ -99,12 +104,20 @@ impl Mux {
             Method::TasksGet | Method::TasksResult | Method::TasksCancel => {
                 let task = params.as_ref().and_then(|params| string_member(params, "taskId"));
                 if task.as_ref().and_then(|task| self.tasks.owner(task)) == Some(caller) {
-                    self.enqueue(id, Call::of(caller, method, params, hints, now), now);
+                    let call = Call { client, ..Call::of(caller, method, params, hints, now) };
+                    self.enqueue(id, call, now);
                 } else {
                     self.finish(id, ErrorObject::invalid_params("Unknown task").into());
                 }
             }
-            method => self.enqueue(id, Call::of(caller, method, params, hints, now), now),
+            method => {
+                if let Some(level) = client.as_ref().and_then(|client| client.level) {
+                    self.levels.open(caller, Some(level));
+                    self.settle_level(None, now);
+                }
+                let call = Call { client, ..Call::of(caller, method, params, hints, now) };
+                self.enqueue(id, call, now);
+            }
         }
         self.pump(now);
     }
@@ -219,8 +232,17 @@ impl Mux {
         self.write(line);
     }
 
+    /// A passing caller leaves with its call, and its level with it.
+    fn left(&mut self, call: &Call, now: Duration) {
+        if call.client.as_ref().is_some_and(|client| client.level.is_some()) {
+            self.levels.close(call.caller);
+            self.settle_level(None, now);
+        }
+    }
+
     /// Hands the outcome of a call that is no longer in the table to whoever wants it.
     pub(super) fn conclude(&mut self, id: CallId, call: &Call, outcome: Outcome, now: Duration) {
+        self.left(call, now);
         match &call.purpose {
             Purpose::Delivered => self.finish(id, outcome),
             Purpose::Level(waiter) => {
@@ -252,6 +274,7 @@ impl Mux {
         } else {
             self.queue.retain(|waiting| *waiting != id);
         }
+        self.left(&call, now);
         self.out.push_back(super::Output::Deliver(id, Delivery::Cancelled));
     }
 
@@ -384,7 +407,7 @@ impl Mux {
 impl Call {
     fn of(caller: CallerId, method: Method, params: Option<Raw>, hints: Hints, now: Duration) -> Self {
         let purpose = Purpose::Delivered;
-        Self { caller, method, params, purpose, hints, wire: None, last_sign: now, repeated: false }
+        Self { caller, client: None, method, params, purpose, hints, wire: None, last_sign: now, repeated: false }
     }
 
     /// One of the instance or the mux itself, whose params hold nothing to act on.

@@ -170,7 +170,7 @@ impl Mux {
         let level = params.as_ref().and_then(Object::scan).and_then(|params| Level::parse(&params.get_str("level")?));
         let Some(level) = level else { return self.out.push_back(Output::Dropped("a log message without a level")) };
         match self.owners.at_work(now) {
-            AtWork::One(owner) if self.callers.contains_key(&owner) => {
+            AtWork::One(owner) if self.client(owner).is_some() => {
                 if self.levels.admits(owner, level) {
                     self.tell_owner(owner, method, params);
                 }
@@ -209,7 +209,7 @@ impl Mux {
     /// A notification hub has no rule for: to the only owner of work, or to the only caller.
     fn on_unknown(&mut self, method: Method, params: Option<Raw>, now: Duration) {
         match self.owners.at_work(now) {
-            AtWork::One(owner) if self.callers.contains_key(&owner) => self.tell_owner(owner, method, params),
+            AtWork::One(owner) if self.client(owner).is_some() => self.tell_owner(owner, method, params),
             AtWork::Nobody if self.callers.len() == 1 => {
                 let only: Vec<CallerId> = self.callers.keys().copied().collect();
                 only.into_iter().for_each(|caller| self.tell_caller(caller, method.clone(), params.clone()));

@@ -40,7 +40,7 @@ impl Mux {
             if relayed != load.asks() {
                 return Err(format!("{owner:?} has {} asks, {relayed} are relayed", load.asks()));
             }
-            if *owner != CallerId::HUB && !self.callers.contains_key(owner) && !load.live.is_empty() {
+            if *owner != CallerId::HUB && self.client(*owner).is_none() && !load.live.is_empty() {
                 return Err(format!("{owner:?} is gone and has calls at the child"));
             }
         }

@@ -46,7 +46,7 @@ impl Levels {
 
     /// Does this caller want a line of that level?
     pub(super) fn admits(&self, caller: CallerId, level: Level) -> bool {
-        level >= self.callers.get(&caller).copied().flatten().unwrap_or(BASELINE)
+        self.callers.get(&caller).is_some_and(|wanted| level >= wanted.unwrap_or(BASELINE))
     }
 
     fn wanted(&self) -> Level {

@@ -30,8 +30,9 @@ use std::time::Duration;
 use crate::config::Concurrency;
 use crate::mcp::meta::Level;
 use crate::mcp::splice::Object;
-use crate::mcp::{ClientCapabilities, ErrorObject, Line, ListKind, Method, Outcome, Raw, RequestId, WireId};
+use crate::mcp::{Era, ErrorObject, Line, ListKind, Method, Outcome, Raw, RequestId, WireId};
 
+use super::client::Client;
 use super::outlet::{AskId, CallId, CallerId, Delivery};
 use asks::AskEntry;
 pub(in crate::server) use asks::roots_answer;
@@ -155,7 +156,7 @@ pub struct Mux {
     wires: HashMap<WireId, CallId>,
     tombs: HashMap<WireId, CallerId>,
     queue: VecDeque<CallId>,
-    callers: HashMap<CallerId, ClientCapabilities>,
+    callers: HashMap<CallerId, Arc<Client>>,
     owners: Owners,
     asks: HashMap<AskId, AskEntry>,
     ask_ids: HashMap<RequestId, AskId>,
@@ -239,22 +240,30 @@ impl Mux {
     // === Callers ===
 
     /// A lasting caller, with what it had before.
-    pub fn open(
-        &mut self,
-        caller: CallerId,
-        capabilities: ClientCapabilities,
-        level: Option<Level>,
-        subscriptions: Vec<String>,
-        now: Duration,
-    ) {
-        self.callers.insert(caller, capabilities);
-        self.levels.open(caller, level);
+    pub fn open(&mut self, caller: CallerId, client: Arc<Client>, subscriptions: Vec<String>, now: Duration) {
+        // A modern listener wants no log lines (2026-07-28, basic/patterns/subscriptions).
+        if client.era == Era::Legacy {
+            self.levels.open(caller, client.level);
+        }
+        self.callers.insert(caller, client);
         for uri in subscriptions {
             let acts = self.subscriptions.subscribe(uri, caller, None);
             self.act_on_subscriptions(acts, now);
         }
         self.settle_level(None, now);
         self.pump(now);
+    }
+
+    /// What is known of a caller, lasting or passing.
+    fn client(&self, caller: CallerId) -> Option<&Arc<Client>> {
+        let passing = || self.calls.get(&CallId(caller.0))?.client.as_ref();
+        self.callers.get(&caller).or_else(passing)
+    }
+
+    /// Drops what nobody needs any more of owners that are gone.
+    fn sweep_owners(&mut self, now: Duration) {
+        let (callers, calls) = (&self.callers, &self.calls);
+        self.owners.sweep(now, |owner| !callers.contains_key(&owner) && !calls.contains_key(&CallId(owner.0)));
     }
 
     /// A caller is gone: its calls are cancelled, its asks fail, its subscriptions, level and tasks are released.
@@ -278,7 +287,7 @@ impl Mux {
             self.own_call(Method::TasksCancel, Some(Raw::from(params)), calls::Purpose::Forgotten, now);
         }
         self.elicitations.retain(|_, owner| *owner != caller);
-        self.owners.sweep(now, |owner| !self.callers.contains_key(&owner));
+        self.sweep_owners(now);
         self.pump(now);
     }
 
@@ -332,7 +341,7 @@ impl Mux {
                 Timer::Hold(ask) => self.hold_over(ask),
                 Timer::Ask(ask) => self.ask_over(ask),
                 Timer::Answer(ask) => self.force_answer(ask),
-                Timer::Look => self.owners.sweep(now, |owner| !self.callers.contains_key(&owner)),
+                Timer::Look => self.sweep_owners(now),
                 Timer::Tomb(wire) => drop(self.tombs.remove(&wire)),
                 Timer::Call(call) => self.call_silent(call, now),
                 Timer::Changed(kind) => self.announce(kind),

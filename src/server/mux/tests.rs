@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::mcp::ClientCapabilities;
 
 const A: CallerId = CallerId(1);
 const T: Duration = Duration::from_secs(1);
@@ -19,7 +20,7 @@ fn up() -> Mux {
     let capabilities = r#"{"tools":{},"resources":{"subscribe":true},"logging":{},"tasks":{}}"#;
     mux.warming(1, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())));
     mux.ready(false, T);
-    mux.open(A, ClientCapabilities::default(), None, Vec::new(), T);
+    mux.open(A, Arc::new(Client::legacy(ClientCapabilities::default(), None)), Vec::new(), T);
     outputs(&mut mux);
     mux
 }

@@ -3,9 +3,11 @@
 //! In: choices. Out: inputs of the mux, and what may be expected of them. Owns nothing of its own. May not: check
 //! anything (that is `oracle`).
 
+use std::sync::Arc;
+
 use hub::mcp::meta::Level;
 use hub::mcp::{Method, Outcome, Raw};
-use hub::server::{AskId, CallId, CallerId};
+use hub::server::{AskId, CallId, CallerId, Client};
 use serde_json::json;
 
 use super::{Call, Caller, Choice, URIS, World, capabilities, raw};
@@ -29,7 +31,7 @@ impl<C: Choice> World<C> {
         };
         self.callers.insert(id, Caller { level, uris: uris.iter().cloned().collect() });
         self.trace(|| format!("{id:?} comes: {level:?} {uris:?}"));
-        self.mux.open(id, can, level, uris, self.now);
+        self.mux.open(id, Arc::new(Client::legacy(can, level)), uris, self.now);
         Some(())
     }
 

@@ -86,6 +86,7 @@ impl<C: Choice> World<C> {
             }
             Delivery::Notification { method, params } => self.heard(caller, &method, params.as_ref()),
             Delivery::Ask(ask) => self.shown(caller, &ask),
+            Delivery::Lacks(_) => {}
             Delivery::Withdraw(ask) => {
                 self.shown.remove(&ask);
                 self.count("withdrawn ask");
