@@ -1,6 +1,6 @@
 //! Black-box tests: the real `hub` binary between raw HTTP clients and scripted servers.
 //!
-//! In: `CARGO_BIN_EXE_hub` and the `fake_server` example. Out: a verdict per rule of PROTOCOL.md 5.3 and DESIGN.md. Each
+//! In: the hub binary (`HUB_BIN`, or the one cargo built) and the `fake_server` example. Out: a verdict per rule of PROTOCOL.md 5.3 and DESIGN.md. Each
 //! test owns its hub, its folder and its processes. May not: link hub's code, use an SDK, touch the user's files, or
 //! leave a process behind.
 

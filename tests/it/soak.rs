@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-const CLIENTS: u64 = 24;
+const CLIENTS: u64 = 50;
 const ELICIT: &str = "elicitation/create";
 
 /// xorshift64*: the same seed gives the same choices.

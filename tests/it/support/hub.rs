@@ -8,7 +8,7 @@ use super::http::Target;
 use super::journal::Journal;
 use super::procs::{self, Proc};
 use super::session::Session;
-use super::setup::Setup;
+use super::setup::{Setup, hub_binary};
 use super::{eventually, patience};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -122,7 +122,7 @@ impl Hub {
 
     /// A command of this binary with this hub's folders.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hub"));
+        let mut command = Command::new(hub_binary());
         let path = |folder: &str| self.dir.path().join(folder);
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

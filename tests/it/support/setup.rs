@@ -168,7 +168,13 @@ pub fn free_ports(count: u16) -> u16 {
     panic!("no {count} free ports in a row");
 }
 
-/// The scripted server: cargo builds examples beside the binaries that it tests.
+/// The hub under test: `HUB_BIN` (relative to the top), as `scripts/test` sets it, else the one that cargo just built.
+pub fn hub_binary() -> PathBuf {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::var_os("HUB_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_hub")), |bin| top.join(bin))
+}
+
+/// The scripted server: cargo builds examples beside the binaries of its own profile, whichever hub is tested with it.
 pub fn fake_server() -> PathBuf {
     let hub = Path::new(env!("CARGO_BIN_EXE_hub"));
     hub.parent().expect("a folder").join("examples").join("fake_server")
