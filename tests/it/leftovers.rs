@@ -3,7 +3,7 @@
 //! In: children that ignore everything, ends of every kind. Out: nothing alive. Owns nothing. May not: clean up for hub
 //! before it has looked.
 
-use crate::support::{Fake, Hub, Setup, eventually, procs};
+use crate::support::{Fake, Hub, Setup, Value, eventually, procs};
 use nix::sys::signal::Signal;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -137,6 +137,23 @@ fn server_port_taken() {
         failure.is_object().then_some(failure)
     });
     assert!(failure.to_string().contains(&port), "{failure}");
+    // Readiness tells it as well: a client that is configured for that port is refused. Liveness stays.
+    hub.wait_state("a", "ready");
+    let number: u16 = port.parse().expect("a port");
+    let (ready, alive) = (hub.hub_path("/readyz").get(), hub.hub_path("/healthz").get());
+    assert_eq!((ready.status(), ready.json()["status"].as_str()), (503, Some("not_listening")), "{}", ready.text());
+    assert_eq!((alive.status(), alive.json()["status"].as_str()), (200, Some("ok")), "{}", alive.text());
+    let own = hub.hub_path("/servers/a/healthz").get();
+    assert_eq!(own.status(), 200);
+    for document in [ready.json(), alive.json(), own.json()] {
+        let shut = &document["not_listening"];
+        assert_eq!((shut[0]["server"].as_str(), &shut[0]["port"], &shut[1]), (Some("a"), &number.into(), &Value::Null));
+        assert!(shut[0]["message"].as_str().is_some_and(|why| why.contains(&port)), "{document}");
+    }
+    drop(taken);
+    eventually("hub has opened the port", || (hub.hub_path("/readyz").get().status() == 200).then_some(()));
+    assert_eq!(hub.hub_path("/healthz").get().json()["not_listening"], Value::Array(Vec::new()));
+    hub.session("a").echo("at its own port");
 }
 
 #[test]
