@@ -21,6 +21,14 @@ pub(super) fn arguments(typed: &[String], schema: Option<&Value>) -> Result<Map<
             let hint = "write KEY=VALUE, or all arguments as one JSON object in quotes";
             return Err(usage(format!("`{pair}` is neither KEY=VALUE nor a JSON object")).hint(hint));
         };
+        if key.is_empty() {
+            let hint = "write KEY=VALUE, with the name of an argument before the `=`";
+            return Err(usage(format!("`{pair}` names no argument")).hint(hint));
+        }
+        if arguments.contains_key(key) {
+            let hint = "give each argument once; write a list as JSON, as in KEY='[1, 2]'";
+            return Err(usage(format!("`{key}` is given twice")).hint(hint));
+        }
         let property = schema.and_then(|schema| schema.get("properties")?.get(key));
         arguments.insert(key.to_owned(), value(key, text, property).map_err(usage)?);
     }
@@ -97,5 +105,19 @@ mod tests {
         assert_eq!(read(&["{\"a\": [1]}"], None), Ok(json!({ "a": [1] })));
         assert!(read(&["{\"a\": "], None).is_err() && read(&["a"], None).is_err());
         assert_eq!(read(&[], None), Ok(json!({})));
+    }
+
+    #[test]
+    fn an_argument_without_a_name_or_given_twice_is_wrong_usage() {
+        for (typed, said) in [
+            (&["=1"][..], "`=1` names no argument"),
+            (&["a=1", "b=1", "a=2"], "`a` is given twice"),
+            (&["a=1", "a=1"], "`a` is given twice"),
+        ] {
+            let typed: Vec<String> = typed.iter().map(ToString::to_string).collect();
+            let failure = arguments(&typed, None).expect_err("wrong");
+            assert_eq!((failure.exit, failure.message.as_str()), (Exit::Usage, said));
+            assert!(failure.hint.is_some());
+        }
     }
 }

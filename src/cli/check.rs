@@ -44,14 +44,24 @@ pub(super) fn run(file: Option<&Path>, json: bool, out: &Out) -> Result<(), Fail
 pub(super) fn unreadable(path: &Path, error: &file::Error) -> Failure {
     let failure = Failure::new(Exit::Config, chain(error));
     match error {
-        file::Error::Absent { .. } => failure.hint(format!(
-            "write one, for example: mkdir -p {} && printf '[servers.time]\\ncommand = \"uvx\"\\nargs = \
-             [\"mcp-server-time\"]\\n' > {}",
-            path.parent().unwrap_or(path).display(),
-            path.display()
-        )),
+        file::Error::Absent { .. } => failure.hint(first_one(path, Path::is_dir)),
         _ => failure,
     }
+}
+
+/// How to write a first hub.toml, for a shell.
+fn first_one(path: &Path, is_dir: impl Fn(&Path) -> bool) -> String {
+    let folder = path.parent().filter(|folder| !is_dir(folder));
+    let make = folder.map(|folder| format!("mkdir -p {} && ", quoted(folder))).unwrap_or_default();
+    let text = r#"[servers.time]\ncommand = "uvx"\nargs = ["mcp-server-time"]\n"#;
+    format!("write one, for example: {make}printf '{text}' > {}", quoted(path))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@%:,".contains(c));
+    if is_plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn document(path: &Path, loaded: &Loaded) -> serde_json::Value {
@@ -71,4 +81,18 @@ fn problem(problem: &Problem) -> serde_json::Value {
     };
     let line = Some(problem.line).filter(|&line| line > 0);
     json!({ "kind": kind, "line": line, "server": problem.server, "message": problem.what, "hint": problem.hint })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_for_a_missing_file_can_be_typed() {
+        let printf = r#"printf '[servers.time]\ncommand = "uvx"\nargs = ["mcp-server-time"]\n' > "#;
+        let there = |path: &str| first_one(Path::new(path), |_| true);
+        assert_eq!(there("/hub.toml"), format!("write one, for example: {printf}/hub.toml"));
+        let missing = first_one(Path::new("/a b/it's.toml"), |_| false);
+        assert_eq!(missing, format!(r"write one, for example: mkdir -p '/a b' && {printf}'/a b/it'\''s.toml'"));
+    }
 }

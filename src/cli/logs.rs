@@ -3,6 +3,7 @@
 //! In: the log files. Out: their last lines, and what is added to them. Owns the places it has read to. May not: need a
 //! daemon.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::config::file;
 
 use super::args::LogsArgs;
 use super::failure::{Exit, Failure};
+use super::harmless::harmless;
 use super::out::{Out, Tone};
 use super::resolve::Setting;
 
@@ -64,8 +66,14 @@ fn time(line: &str) -> &str {
 
 fn print(lines: &[(String, String)], with_names: bool, out: &Out) -> Result<(), Failure> {
     lines.iter().try_for_each(|(line, name)| {
-        if with_names { out.line(&format!("{} {line}", out.paint(Tone::Strong, name))) } else { out.line(line) }
+        let name = if with_names { out.paint(Tone::Strong, name) + " " } else { String::new() };
+        out.text(&format!("{name}{}\n", shown(line, out)))
     })
+}
+
+/// A line for a person at a terminal; as it was written for a file or a program.
+fn shown<'a>(line: &'a str, out: &Out) -> Cow<'a, str> {
+    if out.is_terminal() { harmless(line) } else { Cow::Borrowed(line) }
 }
 
 /// A name that has a log, or could have one.
@@ -104,4 +112,16 @@ fn all(folder: &Path) -> Result<Vec<String>, Failure> {
     let mut names: Vec<String> = names.collect();
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_told_what_to_do() {
+        let line = "2026-01-01T00:00:00Z \x1b[31mred\x1b[0m \x1b]0;owned\x07";
+        assert_eq!(shown(line, &Out::terminal()), r"2026-01-01T00:00:00Z red \x1b]0;owned\x07");
+        assert_eq!(shown(line, &Out::plain()), line, "a file gets what was written");
+    }
 }

@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod down;
 mod failure;
+mod harmless;
 mod logs;
 mod man;
 mod out;

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use super::failure::Failure;
+use super::harmless::harmless;
 
 /// Where output goes and what it may look like.
 #[derive(Debug)]
@@ -54,6 +55,12 @@ impl Out {
         Self { stdout, stderr, is_terminal, colour, colour_of_errors }
     }
 
+    /// As on a terminal without colours.
+    #[cfg(test)]
+    pub(super) fn terminal() -> Self {
+        Self { is_terminal: true, ..Self::plain() }
+    }
+
     /// As when output goes into a file.
     #[cfg(test)]
     pub(super) fn plain() -> Self {
@@ -72,17 +79,17 @@ impl Out {
 
     /// Text with a tone, for [`Self::text`].
     pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
-        paint(self.colour, tone, text)
+        paint(self.colour, tone, &harmless(text))
     }
 
-    /// Whole text, with its newlines.
+    /// Text of hub's own making, with its newlines and colours; what others said in it must be [`harmless`] already.
     pub(super) fn text(&self, text: &str) -> Result<(), Failure> {
         self.bytes(text.as_bytes())
     }
 
-    /// One line.
+    /// One line, or several, whoever said it.
     pub(super) fn line(&self, line: &str) -> Result<(), Failure> {
-        self.text(&format!("{line}\n"))
+        self.text(&format!("{}\n", harmless(line)))
     }
 
     /// One JSON document and nothing else.
@@ -119,9 +126,11 @@ impl Out {
     /// What went wrong, and what to do about it.
     pub(super) fn failure(&self, failure: &Failure) {
         if !failure.message.is_empty() {
-            self.note(&format!("{}: {}", paint(self.colour_of_errors, Tone::Bad, "error"), failure.message));
+            let message = harmless(&failure.message);
+            self.note(&format!("{}: {message}", paint(self.colour_of_errors, Tone::Bad, "error")));
         }
         if let Some(hint) = &failure.hint {
+            let hint = harmless(hint);
             self.note(&format!("{}: {hint}", paint(self.colour_of_errors, Tone::Strong, "hint")));
         }
     }
@@ -154,7 +163,7 @@ impl Out {
 }
 
 fn toned(text: String, tone: Tone) -> Cell {
-    let cell = Cell::new_owned(text);
+    let cell = Cell::new_owned(harmless(&text).into_owned());
     match tone {
         Tone::Plain => cell,
         Tone::Good => cell.fg(Color::Green),

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use crate::control::proto::{Server, Status};
 use crate::server::State;
 
+use super::harmless::harmless;
 use super::out::{Out, Tone, bytes, span};
 
 const HEADER: [&str; 11] =
@@ -150,7 +151,7 @@ fn hint(server: &Server) -> Option<String> {
 }
 
 fn indented(text: &str) -> String {
-    text.trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    harmless(text).trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

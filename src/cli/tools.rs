@@ -12,6 +12,7 @@ use crate::server::State;
 
 use super::args::ToolsArgs;
 use super::failure::Failure;
+use super::harmless::harmless;
 use super::out::{Out, Tone, first_line};
 use super::resolve::Setting;
 
@@ -62,7 +63,8 @@ fn page(server: &ServerTools, out: &Out) -> String {
     let longest = tools.iter().map(|tool| tool.name.chars().count()).max().unwrap_or(0);
     let room = out.width().map_or(100, |width| width.saturating_sub(longest + 4)).max(20);
     for tool in &tools {
-        let line = format!("  {:longest$}  {}", tool.name, first_line(&tool.description, room));
+        let description = harmless(&tool.description);
+        let line = format!("  {:longest$}  {}", harmless(&tool.name), first_line(&description, room));
         // Writing to a string cannot fail.
         writeln!(page, "{}", line.trim_end()).ok();
     }

@@ -63,7 +63,11 @@ fn bad_config_is_78() {
     hub.write_config();
     assert_eq!(hub.cli(&["check"]).code, 0);
     let missing = hub.cli(&["check", "/no/such/hub.toml"]);
-    assert!(missing.code == 78 || missing.code == 1, "{missing:?}");
+    assert_eq!(missing.code, 78, "{missing:?}");
+    assert!(missing.stderr.contains("mkdir -p /no/such && printf"), "{missing:?}");
+    let in_root = hub.cli(&["check", "/no-such-hub.toml"]);
+    assert_eq!(in_root.code, 78, "{in_root:?}");
+    assert!(in_root.stderr.contains("> /no-such-hub.toml") && !in_root.stderr.contains("mkdir"), "{in_root:?}");
     hub.write_config_text("[hub\n");
     let serve = hub.cli(&["serve"]);
     assert_eq!(serve.code, 78, "{serve:?}");
@@ -132,7 +136,35 @@ fn call() {
     assert_eq!(failed.code, 1, "{failed:?}");
     assert!(failed.stderr.contains("no_such_tool"), "{failed:?}");
     assert_eq!(hub.cli(&["call", "nobody", "echo"]).code, 1);
-    assert!(matches!(hub.cli(&["call", "a", "echo", "{broken"]).code, 1 | 2));
+    assert_eq!(hub.cli(&["call", "a", "echo", "{broken"]).code, 2);
+    for (wrong, said) in [(&["=1"][..], "names no argument"), (&["v=1", "v=2"], "`v` is given twice")] {
+        let output = hub.cli(&[&["call", "a", "echo"], wrong].concat());
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.stderr.contains(said) && output.stderr.contains("hint: "), "{output:?}");
+    }
+}
+
+/// What a server says may come from anywhere: no terminal obeys it. `--json` stays as it was said.
+#[test]
+fn escapes_of_servers() {
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}1m";
+    let tool = json!([{"name": "evil", "description": format!("does {evil}"), "inputSchema": {"type": "object"}}]);
+    let extra = Fake::new("a").arg("--tools-extra", tool);
+    let failing = Fake::new("bad").arg("--init-error", evil);
+    let hub = Hub::start(Setup::of([extra, failing]).impatient());
+    hub.wait_state("a", "ready");
+    eventually("the failure", || hub.server("bad")["last_failure"].is_object().then_some(()));
+    let said = format!("v=one\ttwo\n{evil}");
+    let error = json!({"error": {"code": -32000, "message": evil}}).to_string();
+    for args in [&["call", "a", "echo", &said][..], &["call", "a", "raw_error", &error], &["tools"], &["status"]] {
+        let output = hub.cli(args);
+        let shown = format!("{}{}", output.stdout, output.stderr);
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{args:?}: {shown:?}");
+        assert!(shown.contains(r"\x1b]0;owned\x07\x1b[2J\x9b1m"), "what was there is shown: {args:?}: {shown:?}");
+    }
+    assert!(hub.run(&["call", "a", "echo", &said]).stdout.starts_with("one\ttwo\n"));
+    let document = hub.run(&["call", "a", "echo", &said, "--json"]).json();
+    assert_eq!(document["content"][0]["text"].as_str(), said.strip_prefix("v="), "untouched");
 }
 
 #[test]
