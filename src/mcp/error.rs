@@ -35,6 +35,8 @@ pub enum Reason {
     ServerRestarted,
     /// The server is not running and did not start in time.
     ServerUnavailable,
+    /// The server answered, but not as JSON-RPC 2.0 says.
+    MalformedAnswer,
     /// `request_timeout` passed.
     Timeout,
     /// A child's request could not be attributed to one caller (PROTOCOL 1.11).

@@ -94,6 +94,14 @@ pub enum NotAMessage {
         /// The id of the request, when it is readable.
         id: Option<RequestId>,
     },
+    /// As [`Self::NotJsonRpc`], but it can only be meant as the answer to a request of that id: it has no method.
+    #[error("{why}")]
+    BadResponse {
+        /// What is wrong with it.
+        why: &'static str,
+        /// The id of the request that gets no better answer.
+        id: RequestId,
+    },
 }
 
 impl NotAMessage {
@@ -101,7 +109,9 @@ impl NotAMessage {
     pub fn to_error(&self) -> ErrorObject {
         match self {
             Self::NotUtf8 | Self::NotJson(_) => ErrorObject::parse_error(format!("Parse error: {self}")),
-            Self::NotJsonRpc { why, .. } => ErrorObject::invalid_request(format!("Invalid request: {why}")),
+            Self::NotJsonRpc { why, .. } | Self::BadResponse { why, .. } => {
+                ErrorObject::invalid_request(format!("Invalid request: {why}"))
+            }
         }
     }
 
@@ -109,6 +119,7 @@ impl NotAMessage {
     pub fn id(&self) -> Option<&RequestId> {
         match self {
             Self::NotJsonRpc { id, .. } => id.as_ref(),
+            Self::BadResponse { id, .. } => Some(id),
             Self::NotUtf8 | Self::NotJson(_) => None,
         }
     }
@@ -191,6 +202,15 @@ impl Found {
             _ => return None,
         })
     }
+
+    /// Why this is no message; `id` is the request's, if it is one, and `answers` the one that it answers, if it does.
+    fn refuse(&self, why: &'static str, id: Option<RequestId>, answers: Option<RequestId>) -> NotAMessage {
+        // A log line with an `id` must not end a call: only what calls itself JSON-RPC is taken for a bad response.
+        match answers.filter(|_| self.jsonrpc.is_some() && self.method.is_none()) {
+            Some(id) => NotAMessage::BadResponse { why, id },
+            None => NotAMessage::NotJsonRpc { why, id },
+        }
+    }
 }
 
 fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
@@ -200,7 +220,7 @@ fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
         return Err(NotAMessage::NotJsonRpc { why: "a message is a JSON object", id: None });
     };
     let mut found = Found::default();
-    let mut duplicate = false;
+    let (mut duplicate, mut duplicate_id) = (false, false);
     let mut inside = None;
     while let Some(member) = members.step(|bytes, key, at| {
         if &bytes[key.clone()] != b"\"params\"" {
@@ -211,8 +231,11 @@ fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
         inside = Some(params.by_ref().collect::<Result<Vec<_>, _>>()?);
         Ok(params.end())
     })? {
-        if let Some(slot) = found.slot(&bytes[member.key]) {
-            duplicate |= slot.replace(bytes.slice(member.value.clone())).is_some();
+        if let Some(slot) = found.slot(&bytes[member.key.clone()])
+            && slot.replace(bytes.slice(member.value.clone())).is_some()
+        {
+            duplicate = true;
+            duplicate_id |= scan::key_is(&bytes[member.key], "id");
         }
         if let Some(members) = inside.take() {
             let start = member.value.start;
@@ -221,7 +244,8 @@ fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
     }
     only_space_after(bytes, members.end())?;
     if duplicate {
-        return Err(NotAMessage::NotJsonRpc { why: "duplicate member in the envelope", id: None });
+        let id = found.id.take().filter(|_| !duplicate_id).and_then(RequestId::from_raw);
+        return Err(found.refuse("duplicate member in the envelope", None, id));
     }
     classify(found)
 }
@@ -231,32 +255,34 @@ fn only_space_after(bytes: &[u8], end: usize) -> Result<(), NotJson> {
     if rest == bytes.len() { Ok(()) } else { Err(NotJson { at: rest, what: "end of input" }) }
 }
 
-fn classify(found: Found) -> Result<Message, NotAMessage> {
+fn classify(mut found: Found) -> Result<Message, NotAMessage> {
     let id_present = found.id.is_some();
-    let id = found.id.and_then(RequestId::from_raw);
+    let id = found.id.take().and_then(RequestId::from_raw);
+    if !found.jsonrpc.as_ref().is_some_and(|version| scan::key_is(version, "2.0")) {
+        return Err(found.refuse("`jsonrpc` must be \"2.0\"", id.clone(), id));
+    }
+    let Some(method) = found.method else { return response(found, id_present, id) };
     let bad = |why: &'static str, id: &Option<RequestId>| Err(NotAMessage::NotJsonRpc { why, id: id.clone() });
-    if !found.jsonrpc.is_some_and(|version| scan::key_is(&version, "2.0")) {
-        return bad("`jsonrpc` must be \"2.0\"", &id);
+    if found.result.is_some() || found.error.is_some() {
+        return bad("both a method and a result", &id);
     }
-    if let Some(method) = found.method {
-        if found.result.is_some() || found.error.is_some() {
-            return bad("both a method and a result", &id);
-        }
-        let Some(name) = scan::unquote(&method) else { return bad("`method` must be a string", &id) };
-        let method = Method::from_name(&name);
-        if found.params.as_ref().is_some_and(|params| !matches!(params[0], b'{')) {
-            return bad("`params` must be an object", &id);
-        }
-        return match (id_present, id) {
-            (true, Some(id)) => {
-                Ok(Message::Request(Request { id, method, object: found.object, params: found.params }))
-            }
-            (true, None) => bad("`id` must be a string or an integer", &None),
-            (false, _) => {
-                Ok(Message::Notification(Notification { method, object: found.object, params: found.params }))
-            }
-        };
+    let Some(name) = scan::unquote(&method) else { return bad("`method` must be a string", &id) };
+    let method = Method::from_name(&name);
+    if found.params.as_ref().is_some_and(|params| !matches!(params[0], b'{')) {
+        return bad("`params` must be an object", &id);
     }
+    match (id_present, id) {
+        (true, Some(id)) => Ok(Message::Request(Request { id, method, object: found.object, params: found.params })),
+        (true, None) => bad("`id` must be a string or an integer", &None),
+        (false, _) => Ok(Message::Notification(Notification { method, object: found.object, params: found.params })),
+    }
+}
+
+fn response(found: Found, id_present: bool, id: Option<RequestId>) -> Result<Message, NotAMessage> {
+    let bad = |why: &'static str| match id.clone() {
+        Some(id) => Err(NotAMessage::BadResponse { why, id }),
+        None => Err(NotAMessage::NotJsonRpc { why, id: None }),
+    };
     let outcome = match (found.result, found.error) {
         (Some(result), None) => Outcome::Result(result),
         // Some servers write `"error":null` beside a result.
@@ -264,12 +290,12 @@ fn classify(found: Found) -> Result<Message, NotAMessage> {
         // And some write `"result":null` beside an error.
         (Some(result), Some(error)) if &result[..] == b"null" && error.first() == Some(&b'{') => Outcome::Error(error),
         (None, Some(error)) if error.first() == Some(&b'{') => Outcome::Error(error),
-        (None, Some(_)) => return bad("`error` must be an object", &id),
-        (Some(_), Some(_)) => return bad("both a result and an error", &id),
-        (None, None) => return bad("neither method, result nor error", &id),
+        (None, Some(_)) => return bad("`error` must be an object"),
+        (Some(_), Some(_)) => return bad("both a result and an error"),
+        (None, None) => return bad("neither method, result nor error"),
     };
     if id_present && id.is_none() && matches!(outcome, Outcome::Result(_)) {
-        return bad("`id` must be a string or an integer", &None);
+        return bad("`id` must be a string or an integer");
     }
     Ok(Message::Response(Response { id, outcome }))
 }
@@ -427,6 +453,32 @@ mod tests {
         assert_eq!(parse(&Bytes::from_static(b"{\"a\":\"\xff\"}")).expect_err("utf8").to_error().code, -32700);
         let known = parse_text(r#"{"jsonrpc":"2.0","id":7,"method":"a","params":3}"#).expect_err("params");
         assert_eq!(known.id().expect("id").raw(), "7");
+    }
+
+    #[test]
+    fn a_bad_response_is_told_from_other_text() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":7,"error":"text"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"error":null}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{},"error":{"code":1,"message":""}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{},"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":7}"#,
+            r#"{"jsonrpc":2.0,"id":7,"result":{}}"#,
+        ] {
+            let error = parse_text(text).expect_err(text);
+            assert!(matches!(&error, NotAMessage::BadResponse { id, .. } if id.raw() == "7"), "{text}: {error:?}");
+            assert_eq!(error.to_error().code, -32600);
+        }
+        for text in [
+            r#"{"id":7,"error":"a line of a log"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"id":8,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"a","result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":7.5,"error":"text"}"#,
+            r#"{"jsonrpc":"2.0","error":"text"}"#,
+        ] {
+            let error = parse_text(text).expect_err(text);
+            assert!(matches!(error, NotAMessage::NotJsonRpc { .. }), "{text}: {error:?}");
+        }
     }
 
     #[test]

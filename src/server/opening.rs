@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::mcp::message::{self, notification_line, request_line, response_line};
+use crate::mcp::message::{self, NotAMessage, notification_line, request_line, response_line};
 use crate::mcp::splice::Object;
 use crate::mcp::{
     Era, ErrorObject, Line, Message, Method, Outcome, ProtocolVersion, Raw, Request, RequestId, WireId, scan,
@@ -65,6 +65,9 @@ impl Opening {
                 if response.id.as_ref().and_then(RequestId::as_number) == Some(self.wire) =>
             {
                 self.answered(&response.outcome)
+            }
+            Err(NotAMessage::BadResponse { why, id }) if id.as_number() == Some(self.wire) => {
+                vec![Step::Failed(format!("initialize: the server's answer was malformed: {why}"))]
             }
             Ok(Message::Request(request)) => vec![Step::Write(self.on_request(&request))],
             Ok(Message::Notification(note)) if note.method == Method::LogMessage => {
@@ -173,6 +176,15 @@ mod tests {
             matches!(&again[..], [Step::Write(line)] if String::from_utf8_lossy(&line.to_bytes()).contains("2025-03-26"))
         );
         assert_eq!(steps(&mut opening, &refusal(2)), [Step::Failed("initialize was refused: no".into())]);
+    }
+
+    #[test]
+    fn a_malformed_answer_is_an_answer() {
+        let (mut opening, _) = Opening::begin("s", &[]);
+        let other = steps(&mut opening, r#"{"jsonrpc":"2.0","id":2,"error":"no"}"#);
+        assert!(matches!(&other[..], [Step::Note(_)]));
+        let steps = steps(&mut opening, r#"{"jsonrpc":"2.0","id":1,"error":"no"}"#);
+        assert!(matches!(&steps[..], [Step::Failed(why)] if why.contains("malformed")), "{steps:?}");
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn same_as_reference(json: &str, parsed: &Result<Message, NotAMessage>) {
     };
     let found = match parsed {
         Ok(message) => as_reference(message),
-        Err(NotAMessage::NotJsonRpc { .. }) => Reference::Refused,
+        Err(NotAMessage::NotJsonRpc { .. } | NotAMessage::BadResponse { .. }) => Reference::Refused,
         Err(other) => panic!("valid JSON was refused as {other:?}: {json}"),
     };
     assert_eq!(found, expected, "{json}");

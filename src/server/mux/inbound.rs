@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::mcp::error::Reason;
+use crate::mcp::message::NotAMessage;
 use crate::mcp::meta::Level;
 use crate::mcp::splice::Object;
-use crate::mcp::{ListKind, Message, Method, Notification, Outcome, Raw, RequestId, Response, WireId, message, scan};
+use crate::mcp::{
+    ErrorObject, ListKind, Message, Method, Notification, Outcome, Raw, RequestId, Response, WireId, message, scan,
+};
 
 use super::super::outlet::{CallerId, Delivery};
 use super::owners::AtWork;
@@ -23,13 +27,25 @@ impl Mux {
             Ok(message::Body::One(message)) => self.on_message(message, now),
             // Only children of 2025-03-26 may send these.
             Ok(message::Body::Batch(messages)) => {
-                for message in messages.into_iter().flatten() {
-                    self.on_message(message, now);
+                for message in messages {
+                    match message {
+                        Ok(message) => self.on_message(message, now),
+                        Err(error) => self.on_no_message(error, now),
+                    }
                 }
             }
-            Err(_) => self.out.push_back(Output::Dropped("not a JSON-RPC message")),
+            Err(error) => self.on_no_message(error, now),
         }
         self.pump(now);
+    }
+
+    /// What cannot be read is dropped, but a call whose only answer it was must not wait for another one for ever.
+    fn on_no_message(&mut self, error: NotAMessage, now: Duration) {
+        let NotAMessage::BadResponse { why, id } = error else {
+            return self.out.push_back(Output::Dropped("not a JSON-RPC message"));
+        };
+        let error = ErrorObject::internal(Reason::MalformedAnswer, format!("the server's answer was malformed: {why}"));
+        self.on_response(Response { id: Some(id), outcome: error.into() }, now);
     }
 
     fn on_message(&mut self, message: Message, now: Duration) {

@@ -52,3 +52,34 @@ fn a_level_that_waits_for_the_child_can_be_cancelled() {
     mux.cancel(CallId(1), None, T);
     assert_eq!(outputs(&mut mux), []);
 }
+
+#[test]
+fn a_malformed_answer_ends_its_call() {
+    let bad = [
+        r#"{"jsonrpc":"2.0","id":ID,"error":"text"}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":""}}"#,
+        r#"{"jsonrpc":"2.0","id":ID}"#,
+        r#"[{"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":ID,"error":7},3]"#,
+    ];
+    let mut mux = up();
+    for (text, id) in bad.iter().zip(1_u64..) {
+        call(&mut mux, id, "tools/call", r#"{"name":"x"}"#);
+        outputs(&mut mux);
+        let out = line(&mut mux, &text.replace("ID", &id.to_string()), T);
+        let end = out.iter().find_map(|output| match output {
+            Output::Deliver(call, Delivery::Finish(Outcome::Error(error))) if *call == CallId(id) => {
+                Some(error.clone())
+            }
+            _ => None,
+        });
+        let end = String::from_utf8(end.unwrap_or_else(|| panic!("{text}: {out:?}")).to_vec()).expect("text");
+        assert!(end.contains("-32603") && end.contains("malformed_answer"), "{end}");
+    }
+    assert_eq!(mux.sizes(), [0; 5]);
+    // One of a cancelled call lays its ghost; one of nobody is counted.
+    call(&mut mux, 9, "tools/call", r#"{"name":"x"}"#);
+    mux.cancel(CallId(9), None, T);
+    outputs(&mut mux);
+    assert_eq!(line(&mut mux, r#"{"jsonrpc":"2.0","id":5,"error":"late"}"#, T), []);
+    assert!(matches!(line(&mut mux, r#"{"jsonrpc":"2.0","id":5,"error":"again"}"#, T)[..], [Output::Dropped(_)]));
+}
