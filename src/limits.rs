@@ -97,6 +97,13 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Default of `startup_timeout`: npx and uvx install on a cold start.
 pub const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
+/// Default of `probe_timeout`: a Python server under load was seen to answer its first request after 8 s.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of `park_timeout`: as long as a session may take to answer ([`ASK_TIMEOUT`]).
+pub const PARK_TIMEOUT: Duration = ASK_TIMEOUT;
+/// A legacy verdict about a server is believed this long: one that was upgraded still answers `initialize`, so that
+/// nothing but age retires it (PROTOCOL 2.7).
+pub const LEGACY_VERDICT: Duration = Duration::from_hours(24);
 /// After stdin is closed a child has this long to leave by itself.
 pub const STOP_STDIN_GRACE: Duration = Duration::from_secs(2);
 /// After SIGTERM to its group a child has this long before SIGKILL.

@@ -23,7 +23,8 @@ pub enum Step {
 pub struct Changed {
     /// Keys of hub.toml that differ, for the log; empty when the server was or became unusable.
     pub keys: Vec<&'static str>,
-    /// Whether the running child no longer fits (see [`ServerSpec::fingerprint`]), or there must be none.
+    /// Whether the running child no longer fits (see [`ServerSpec::fingerprint`]; `probe_timeout` counts too), or there
+    /// must be none.
     pub restart: bool,
 }
 
@@ -114,12 +115,17 @@ pub fn diff(old: Option<&Config>, new: &Config) -> Plan {
 fn changed(before: &ServerEntry, after: &ServerEntry) -> Changed {
     match (&before.spec, &after.spec) {
         (Ok(before), Ok(after)) => {
-            Changed { keys: server_keys(before, after), restart: before.fingerprint() != after.fingerprint() }
+            Changed { keys: server_keys(before, after), restart: needs_other_child(before, after) }
         }
         // Two unusable versions have no child between them.
         (Err(_), Err(_)) => Changed { keys: Vec::new(), restart: false },
         (Ok(_), Err(_)) | (Err(_), Ok(_)) => Changed { keys: Vec::new(), restart: true },
     }
+}
+
+/// Whoever changes how the probe goes wants to see it go.
+fn needs_other_child(before: &ServerSpec, after: &ServerSpec) -> bool {
+    before.fingerprint() != after.fingerprint() || before.probe_timeout != after.probe_timeout
 }
 
 /// Destructured in full, so that a new key cannot be forgotten here.
@@ -141,6 +147,9 @@ fn server_keys(before: &ServerSpec, after: &ServerSpec) -> Vec<&'static str> {
         tools,
         roots,
         concurrency,
+        era,
+        probe_timeout,
+        park_timeout,
     } = before;
     let differs = [
         ("command", *command != after.command),
@@ -158,6 +167,9 @@ fn server_keys(before: &ServerSpec, after: &ServerSpec) -> Vec<&'static str> {
         ("tools", *tools != after.tools),
         ("roots", *roots != after.roots),
         ("concurrency", *concurrency != after.concurrency),
+        ("era", *era != after.era),
+        ("probe_timeout", *probe_timeout != after.probe_timeout),
+        ("park_timeout", *park_timeout != after.park_timeout),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
@@ -196,7 +208,7 @@ fn hub_keys(before: Option<&HubSpec>, after: &HubSpec) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Kind, Problem, Secret, Share, Start, ToolFilter};
+    use crate::config::{EraChoice, Kind, Problem, Secret, Share, Start, ToolFilter};
     use proptest::prelude::*;
     use std::sync::Arc;
     use std::time::Duration;
@@ -241,6 +253,21 @@ mod tests {
             ]
         );
         assert_eq!(plan.hub_changed, None);
+    }
+
+    #[test]
+    fn how_a_child_is_opened_needs_another_child_and_how_long_calls_park_does_not() {
+        let restart = |change: fn(&mut ServerSpec)| {
+            let mut after = server("a");
+            change(&mut after);
+            changed(&entry(server("a")), &entry(after))
+        };
+        let era = restart(|s| s.era = EraChoice::Modern);
+        assert_eq!(era, Changed { keys: vec!["era"], restart: true });
+        let probe = restart(|s| s.probe_timeout = Duration::from_secs(1));
+        assert_eq!(probe, Changed { keys: vec!["probe_timeout"], restart: true });
+        let park = restart(|s| s.park_timeout = Duration::from_secs(1));
+        assert_eq!(park, Changed { keys: vec!["park_timeout"], restart: false });
     }
 
     #[test]

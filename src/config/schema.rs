@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::expand::Template;
 use super::reader::{At, Keys, Patience, Section};
-use super::{Concurrency, HubSpec, Share, Start};
+use super::{Concurrency, EraChoice, HubSpec, Share, Start};
 
 /// Keys of the top level.
 pub(super) const TOP: Keys = Keys {
@@ -64,6 +64,9 @@ const SERVER: Keys = Keys {
         "tools",
         "roots",
         "concurrency",
+        "era",
+        "probe_timeout",
+        "park_timeout",
     ],
     advice: &[
         ("memory_max", LATER),
@@ -75,6 +78,8 @@ const SERVER: Keys = Keys {
         ("transport", "leave it out: hub runs servers that speak over stdio"),
         ("disabled", "write `enabled = false`"),
         ("timeout", "did you mean `request_timeout`?"),
+        ("protocol", "did you mean `era`?"),
+        ("protocol_version", "did you mean `era`?"),
         ("cmd", "did you mean `command`?"),
         ("name", "the name is in the header: [servers.NAME]"),
         ("elicitation", LATER),
@@ -98,6 +103,9 @@ const DEFAULTS: Keys = Keys {
         "tools",
         "roots",
         "concurrency",
+        "era",
+        "probe_timeout",
+        "park_timeout",
     ],
     advice: &[
         ("command", "it belongs to one server: [servers.NAME]"),
@@ -131,12 +139,15 @@ pub(super) struct Draft {
     pub share: Option<Share>,
     pub restart_initial: Option<At<Duration>>,
     pub restart_max: Option<At<Duration>>,
-    pub startup_timeout: Option<Duration>,
+    pub startup_timeout: Option<At<Duration>>,
     pub request_timeout: Option<Patience>,
     pub allow: Option<Vec<String>>,
     pub deny: Option<Vec<String>>,
     pub roots: Option<Vec<At<Template>>>,
     pub concurrency: Option<Concurrency>,
+    pub era: Option<EraChoice>,
+    pub probe_timeout: Option<At<Duration>>,
+    pub park_timeout: Option<Duration>,
 }
 
 // === impl Draft ===
@@ -175,7 +186,7 @@ impl Draft {
                 &[("shared", Share::Shared), ("session", Share::Session)],
                 &["auto", "workspace", "capabilities"],
             ),
-            startup_timeout: section.duration("startup_timeout", false).map(|at| at.value),
+            startup_timeout: section.duration("startup_timeout", false),
             request_timeout: section.patience("request_timeout"),
             roots: roots(section),
             concurrency: section.word(
@@ -183,6 +194,13 @@ impl Draft {
                 &[("auto", Concurrency::Auto), ("serial", Concurrency::Serial), ("parallel", Concurrency::Parallel)],
                 &[],
             ),
+            era: section.word(
+                "era",
+                &[("auto", EraChoice::Auto), ("legacy", EraChoice::Legacy), ("modern", EraChoice::Modern)],
+                &[],
+            ),
+            probe_timeout: section.duration("probe_timeout", false),
+            park_timeout: section.duration("park_timeout", false).map(|at| at.value),
             ..Self::default()
         };
         if let Some(mut restart) = section.table("restart") {
@@ -222,6 +240,9 @@ impl Draft {
             deny: self.deny.or_else(|| defaults.deny.clone()),
             roots: self.roots.or_else(|| defaults.roots.clone()),
             concurrency: self.concurrency.or(defaults.concurrency),
+            era: self.era.or(defaults.era),
+            probe_timeout: self.probe_timeout.or(defaults.probe_timeout),
+            park_timeout: self.park_timeout.or(defaults.park_timeout),
         }
     }
 }

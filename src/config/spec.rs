@@ -99,6 +99,13 @@ pub struct ServerSpec {
     pub roots: Vec<String>,
     /// How requests of the child find their owner while several calls run (PROTOCOL 1.11).
     pub concurrency: Concurrency,
+    /// Which era of the protocol the child is spoken to in (PROTOCOL 2.7).
+    pub era: EraChoice,
+    /// Time for the answer to the probe, before `initialize` is tried beside it; with `era = "auto"` shorter than
+    /// `startup_timeout`.
+    pub probe_timeout: Duration,
+    /// A call that waits for answers of a modern client is given up after this long (PROTOCOL 3.A.4).
+    pub park_timeout: Duration,
 }
 
 /// When the child of a server starts.
@@ -137,6 +144,17 @@ pub enum Concurrency {
     Serial,
     /// Always parallel: what cannot be attributed is refused.
     Parallel,
+}
+
+/// Which era of the protocol a child is spoken to in (PROTOCOL 2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EraChoice {
+    /// Found out with a probe.
+    Auto,
+    /// Only `initialize`: no probe.
+    Legacy,
+    /// Only `server/discover`: never `initialize`.
+    Modern,
 }
 
 /// A value that must not be shown: its `Debug` is `***` and it has no `Display`.
@@ -215,15 +233,18 @@ impl ServerSpec {
             tools: ToolFilter::default(),
             roots: Vec::new(),
             concurrency: Concurrency::Auto,
+            era: EraChoice::Auto,
+            probe_timeout: limits::PROBE_TIMEOUT,
+            park_timeout: limits::PARK_TIMEOUT,
         }
     }
 
-    /// Hex SHA-256 of what decides how the child behaves: command, args, env, cwd, roots, share. Two specs with the same
-    /// fingerprint may use the same running child and the same cached lists.
+    /// Hex SHA-256 of what decides how the child behaves: command, args, env, cwd, roots, share, era. Two specs with the
+    /// same fingerprint may use the same running child and the same cached lists.
     pub fn fingerprint(&self) -> String {
         let mut hash = Fields(Sha256::new());
         // A version, so that a change of this recipe makes old cache entries miss instead of lie.
-        hash.field(b"hub child 1");
+        hash.field(b"hub child 2");
         hash.field(self.command.as_bytes());
         hash.count(self.args.len());
         for arg in &self.args {
@@ -240,6 +261,7 @@ impl ServerSpec {
             hash.field(root.as_bytes());
         }
         hash.field(self.share.as_str().as_bytes());
+        hash.field(self.era.as_str().as_bytes());
         hash.hex()
     }
 }
@@ -264,6 +286,9 @@ impl fmt::Debug for ServerSpec {
             .field("tools", &self.tools)
             .field("roots", &self.roots)
             .field("concurrency", &self.concurrency)
+            .field("era", &self.era)
+            .field("probe_timeout", &self.probe_timeout)
+            .field("park_timeout", &self.park_timeout)
             .finish()
     }
 }
@@ -274,6 +299,17 @@ impl Share {
         match self {
             Self::Shared => "shared",
             Self::Session => "session",
+        }
+    }
+}
+
+impl EraChoice {
+    /// The word of hub.toml.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
         }
     }
 }
@@ -318,20 +354,21 @@ mod tests {
     fn the_fingerprint_sees_what_the_child_sees_and_nothing_else() {
         let base = spec().fingerprint();
         assert_eq!(base.len(), 64);
-        let differs: [fn(&mut ServerSpec); 6] = [
+        let differs: [fn(&mut ServerSpec); 7] = [
             |s| s.command = "other".into(),
             |s| s.args.push("x".into()),
             |s| drop(s.env.insert("K".into(), Secret::new("v"))),
             |s| s.cwd = "/tmp".into(),
             |s| s.roots.push("file:///x".into()),
             |s| s.share = Share::Session,
+            |s| s.era = EraChoice::Legacy,
         ];
         for change in differs {
             let mut other = spec();
             change(&mut other);
             assert_ne!(other.fingerprint(), base);
         }
-        let same: [fn(&mut ServerSpec); 9] = [
+        let same: [fn(&mut ServerSpec); 11] = [
             |s| s.port = Some(1),
             |s| s.enabled = false,
             |s| s.start = Start::Lazy,
@@ -341,6 +378,8 @@ mod tests {
             |s| s.request_timeout = Some(Duration::from_secs(1)),
             |s| s.tools = ToolFilter::new(Vec::new(), Vec::new()),
             |s| s.concurrency = Concurrency::Serial,
+            |s| s.probe_timeout = Duration::from_secs(1),
+            |s| s.park_timeout = Duration::from_secs(1),
         ];
         for change in same {
             let mut other = spec();

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml_edit::{Document, Item, Key};
 
@@ -14,8 +15,8 @@ use super::reader::{At, Owner, Patience, Report, Section, shown, type_name};
 use super::schema::{self, Draft};
 use super::text::Text;
 use super::{
-    BadName, Concurrency, Config, Context, HubSpec, Kind, Loaded, Problem, RestartPolicy, Secret, ServerEntry,
-    ServerName, ServerSpec, Share, Start, ToolFilter, env_file,
+    BadName, Concurrency, Config, Context, EraChoice, HubSpec, Kind, Loaded, Problem, RestartPolicy, Secret,
+    ServerEntry, ServerName, ServerSpec, Share, Start, ToolFilter, env_file,
 };
 use crate::limits;
 
@@ -298,11 +299,14 @@ fn resolve(name: &ServerName, draft: Draft, context: &Context<'_>, report: &mut 
         idle_stop: draft.idle_stop.and_then(Patience::until),
         share: draft.share.unwrap_or(Share::Shared),
         restart: restart(name, &draft, report),
-        startup_timeout: draft.startup_timeout.unwrap_or(limits::STARTUP_TIMEOUT),
+        startup_timeout: draft.startup_timeout.map_or(limits::STARTUP_TIMEOUT, |at| at.value),
+        probe_timeout: probe_timeout(name, &draft, report),
         request_timeout: draft.request_timeout.and_then(Patience::until),
         tools: ToolFilter::new(draft.allow.unwrap_or_else(|| vec!["*".to_owned()]), draft.deny.unwrap_or_default()),
         roots,
         concurrency: draft.concurrency.unwrap_or(Concurrency::Auto),
+        era: draft.era.unwrap_or(EraChoice::Auto),
+        park_timeout: draft.park_timeout.unwrap_or(limits::PARK_TIMEOUT),
     };
     Resolved { spec, missing }
 }
@@ -330,6 +334,18 @@ fn roots(resolver: &mut Resolver<'_>, templates: &[At<Template>]) -> Vec<String>
         roots.push(root);
     }
     roots
+}
+
+/// The older way is tried after it, so it has to leave time for that. A default gives way.
+fn probe_timeout(name: &ServerName, draft: &Draft, report: &mut Report) -> Duration {
+    let startup = draft.startup_timeout.map_or(limits::STARTUP_TIMEOUT, |at| at.value);
+    let Some(written) = draft.probe_timeout else { return limits::PROBE_TIMEOUT.min(startup / 2) };
+    if written.value >= startup && draft.era.unwrap_or(EraChoice::Auto) == EraChoice::Auto {
+        let what = "`probe_timeout` is not shorter than `startup_timeout`".to_owned();
+        let hint = "shorten it, or write `era` to start without the probe".to_owned();
+        report.add(Kind::Schema, &Owner::Server(name.clone()), written.line, what, Some(hint));
+    }
+    written.value
 }
 
 /// A bound that nobody wrote gives way to the one that somebody did.

@@ -53,6 +53,9 @@ request_timeout = "5m"
 tools = { allow = ["get_*"], deny = ["get_secret"] }
 roots = ["file:///a", "file://${HOME}/b"]
 concurrency = "serial"
+era = "legacy"
+probe_timeout = "3s"
+park_timeout = "1h"
 "#;
     let config = good(text);
     let hub = HubSpec {
@@ -86,6 +89,9 @@ concurrency = "serial"
         tools: ToolFilter::new(vec!["get_*".to_owned()], vec!["get_secret".to_owned()]),
         roots: vec!["file:///a".to_owned(), "file:///home/me/b".to_owned()],
         concurrency: Concurrency::Serial,
+        era: EraChoice::Legacy,
+        probe_timeout: Duration::from_secs(3),
+        park_timeout: Duration::from_hours(1),
         ..ServerSpec::new(entry.name.clone(), "/home/me/bin/run", "/home/me/work")
     };
     assert_eq!(**entry.spec.as_ref().expect("usable"), expected);
@@ -118,6 +124,8 @@ request_timeout = "5m"
 restart = { max = "1m" }
 tools = { deny = ["delete_*"] }
 start = "lazy"
+era = "legacy"
+park_timeout = "1m"
 [servers.plain]
 command = "x"
 [servers.own]
@@ -128,6 +136,7 @@ idle_stop = "never"
 restart = { initial = "2s" }
 tools = { allow = ["get_*"] }
 start = "eager"
+era = "modern"
 "#;
     let config = good(text);
     let of = |at: usize| config.servers[at].spec.as_ref().expect("usable");
@@ -139,6 +148,8 @@ start = "eager"
     assert_eq!((own.idle_stop, own.request_timeout), (None, Some(Duration::from_mins(5))));
     assert_eq!(own.restart, RestartPolicy { initial: Duration::from_secs(2), max: Duration::from_mins(1) });
     assert!(!own.tools.admits("delete_x") && !own.tools.admits("put") && own.tools.admits("get_x"));
+    assert_eq!((plain.era, own.era), (EraChoice::Legacy, EraChoice::Modern));
+    assert_eq!((plain.park_timeout, own.park_timeout), (Duration::from_mins(1), Duration::from_mins(1)));
     let env: Vec<_> = own.env.iter().map(|(k, v)| (k.as_str(), v.expose())).collect();
     assert_eq!(env, [("A", "default"), ("B", "own")]);
 }
@@ -153,6 +164,11 @@ fn paths_of_a_program() {
 
 #[test]
 fn a_bound_that_nobody_wrote_gives_way() {
+    let probe = |text: &str| spec(&format!("command = \"x\"\n{text}")).probe_timeout;
+    assert_eq!(probe(""), Duration::from_secs(10));
+    assert_eq!(probe("startup_timeout = \"8s\""), Duration::from_secs(4));
+    assert_eq!(probe("probe_timeout = \"50s\""), Duration::from_secs(50));
+    assert_eq!(probe("probe_timeout = \"2m\"\nera = \"modern\""), Duration::from_mins(2), "there is no probe");
     let restart = |text: &str| spec(&format!("command = \"x\"\nrestart = {text}")).restart;
     let policy =
         |initial, max| RestartPolicy { initial: Duration::from_millis(initial), max: Duration::from_millis(max) };

@@ -43,7 +43,7 @@ fn the_example_tells_the_truth_about_defaults() {
     }
     assert_eq!(good(&lines.join("\n")), good(EXAMPLE));
     let hub = "host port first_port log body_max sessions_max session_expiry replay_ttl spawns_max allowed_hosts allowed_origins";
-    let of_server = "env cwd enabled start idle_stop share restart request_timeout tools roots concurrency";
+    let of_server = "env cwd enabled start idle_stop share restart request_timeout tools roots concurrency era probe_timeout park_timeout";
     let hub = hub.split(' ').map(|key| format!("hub.{key}"));
     let of_server = of_server.split(' ').map(|key| format!("servers.everything.{key}"));
     assert_eq!(keys, hub.chain(of_server).collect::<Vec<_>>(), "every key is shown");

@@ -173,6 +173,17 @@ fn values_of_a_server_out_of_their_bounds() {
         server("tools = { deny = [\"\"] }"),
         ":3: servers.s: `tools.deny` holds an empty pattern; write \"*\" for every tool"
     );
+    assert_eq!(
+        server("era = \"modren\""),
+        ":3: servers.s: `era` must be \"auto\" or \"legacy\" or \"modern\"; did you mean \"modern\"?"
+    );
+    assert_eq!(server("era = \"2026-07-28\""), ":3: servers.s: `era` must be \"auto\" or \"legacy\" or \"modern\"");
+    assert_eq!(server("protocol = \"x\""), ":3: servers.s: unknown key `protocol`; did you mean `era`?");
+    assert_eq!(server("park_timeout = \"0s\""), ":3: servers.s: `park_timeout` must be longer than nothing");
+    assert_eq!(
+        server("probe_timeout = \"1m\""),
+        ":3: servers.s: `probe_timeout` is not shorter than `startup_timeout`; shorten it, or write `era` to start without the probe"
+    );
     assert_eq!(server("restart = { x = 1 }"), ":3: servers.s: unknown key `restart.x`; known here: `initial`, `max`");
 }
 
