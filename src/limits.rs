@@ -22,6 +22,10 @@ pub const CALLS_PER_SESSION_MAX: usize = 1024;
 pub const ASKS_PER_INSTANCE_MAX: usize = 1024;
 /// Distinct subscribed URIs per instance.
 pub const SUBSCRIPTIONS_PER_INSTANCE_MAX: usize = 10_000;
+/// Tasks of one instance whose owner is remembered.
+pub const TASKS_PER_INSTANCE_MAX: usize = 10_000;
+/// URL elicitations of one instance whose owner is remembered; over it the oldest one goes.
+pub const ELICITATIONS_PER_INSTANCE_MAX: usize = 10_000;
 
 /// How long an unattributable child request is held while other callers complete (PROTOCOL 1.11.5).
 pub const ASK_HOLD: Duration = Duration::from_secs(15);
@@ -31,6 +35,12 @@ pub const ASK_TIMEOUT: Duration = Duration::from_mins(10);
 pub const GHOST: Duration = Duration::from_secs(10);
 /// How long the wire id of a cancelled call is remembered.
 pub const TOMBSTONE: Duration = Duration::from_hours(1);
+/// A task is remembered this long after it ended, so that its result can still be fetched (PROTOCOL 1.12).
+pub const TASK_AFTER_END: Duration = Duration::from_mins(10);
+/// A URL elicitation is remembered this long, so that its owner hears of its completion (PROTOCOL 1.11).
+pub const ELICITATION_REMEMBERED: Duration = Duration::from_hours(1);
+/// Tasks and elicitations are looked through for what is over this often.
+pub const FORGET_EVERY: Duration = Duration::from_mins(1);
 /// Parallel requests of one call are collected this long before the baton passes.
 pub const BATON_COLLECT: Duration = Duration::from_millis(50);
 /// Asks read within this time of one another may be of one call: the collection time, and slack for a slow pipe.

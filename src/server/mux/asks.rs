@@ -210,13 +210,14 @@ impl Mux {
         if let Some(id) =
             entry.params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("elicitationId"))
         {
-            self.elicitations.insert(id, owner);
+            self.elicitations.shown(id, owner, now);
         }
         // A cancelled call of the same owner may have asked: then none of the living ones is known to wait.
         if !causes.is_empty() && !self.owners.load(owner).ghost(now) {
-            entry.window = Some(self.owners.load(owner).asked(entry.read));
-            if self.options.interactive {
-                self.timers.arm(now + BATON_COLLECT, Timer::Look);
+            let began = self.owners.load(owner).asked(entry.read);
+            entry.window = Some(began);
+            if self.options.interactive && began + BATON_COLLECT > now {
+                self.timers.arm(began + BATON_COLLECT, Timer::Look);
             }
         }
         entry.causes = causes;

@@ -366,6 +366,7 @@ impl Mux {
             self.queue.push_front(id);
         }
         self.subscriptions.child_gone();
+        self.compact();
     }
 
     /// A request of the mux itself dies with the child. Levels and subscriptions are replayed as a whole to the next
@@ -386,6 +387,7 @@ impl Mux {
         for call in self.subscriptions.waiting() {
             self.finish(call, error.clone().into());
         }
+        self.compact();
     }
 
     fn repeatable(&self, call: &Call) -> bool {

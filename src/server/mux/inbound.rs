@@ -75,7 +75,7 @@ impl Mux {
             (Outcome::Result(result), Method::ToolsCall) => {
                 if call.hints.task {
                     let token = call.params.as_ref().and_then(crate::mcp::splice::progress_token);
-                    self.tasks.created(owner, wire, token, &result);
+                    self.tasks.created(owner, wire, token, &result, now);
                 }
                 Outcome::Result(result)
             }
@@ -93,7 +93,7 @@ impl Mux {
                 outcome
             }
             (Outcome::Error(error), Method::ToolsCall) => {
-                self.note_url_elicitations(owner, &error);
+                self.note_url_elicitations(owner, &error, now);
                 Outcome::Error(error)
             }
             (outcome, _) => outcome,
@@ -102,22 +102,20 @@ impl Mux {
     }
 
     fn note_task_status(&mut self, task: &Raw, now: Duration) {
-        if let Some(task) = Object::scan(task)
-            && let (Some(id), Some(status)) = (task.get_str("taskId"), task.get_str("status"))
-        {
-            self.tasks.status(&id, &status, now);
+        if let Some(task) = Object::scan(task) {
+            self.tasks.note(&task, now);
         }
     }
 
     /// An error `-32042` lists URLs to visit; their completion belongs to whoever got it (2025-11-25,
     /// client/elicitation#url-mode).
-    fn note_url_elicitations(&mut self, owner: CallerId, error: &Raw) {
+    fn note_url_elicitations(&mut self, owner: CallerId, error: &Raw, now: Duration) {
         let list = Object::scan(error)
             .filter(|error| error.get("code").is_some_and(|code| &code[..] == b"-32042"))
             .and_then(|error| Object::scan(&error.get("data")?)?.get("elicitations"));
         if let Some(list) = list.filter(|list| list.first() == Some(&b'[') && scan::text(list).is_ok()) {
             let ids = message::elements(&list).filter_map(|one| Object::scan(&one)?.get_str("elicitationId"));
-            self.elicitations.extend(ids.map(|id| (id, owner)));
+            ids.for_each(|id| self.elicitations.shown(id, owner, now));
         }
     }
 
@@ -138,7 +136,7 @@ impl Mux {
             }
             Method::ElicitationComplete => {
                 let id = params.as_ref().and_then(Object::scan).and_then(|params| params.get_str("elicitationId"));
-                match id.and_then(|id| self.elicitations.remove(&id)) {
+                match id.and_then(|id| self.elicitations.complete(&id)) {
                     Some(owner) => self.tell_caller(owner, method, params),
                     None => self.out.push_back(Output::Dropped("elicitation/complete for nobody")),
                 }

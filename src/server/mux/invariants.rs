@@ -53,9 +53,7 @@ impl Mux {
         if self.held.iter().chain(&self.answers).any(|ask| !self.asks.contains_key(ask)) {
             return broken("an ask that is gone still waits");
         }
-        if self.timers.len()
-            > 4 * (self.calls.len() + self.asks.len() + self.tombs.len() + self.subscriptions.len()) + 512
-        {
+        if self.timers.is_bloated(self.timed()) {
             return broken("timers pile up");
         }
         if self.deadline().is_some_and(|at| at < now && at + Duration::from_secs(1) < now) {

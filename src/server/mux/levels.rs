@@ -71,6 +71,11 @@ impl Levels {
         Next::Send(wanted)
     }
 
+    /// When a less verbose level goes out, if one waits.
+    pub(super) fn lower_at(&self) -> Option<Duration> {
+        self.lower_at
+    }
+
     /// The child is gone; the next one starts at its own default.
     pub(super) fn child_gone(&mut self) {
         self.told = None;

@@ -13,6 +13,7 @@
 
 mod asks;
 mod calls;
+mod elicitations;
 mod inbound;
 mod invariants;
 mod levels;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Concurrency;
+use crate::limits::FORGET_EVERY;
 use crate::mcp::meta::Level;
 use crate::mcp::splice::Object;
 use crate::mcp::{Era, ErrorObject, Line, ListKind, Method, Outcome, Raw, RequestId, WireId};
@@ -37,6 +39,7 @@ use super::outlet::{AskId, CallId, CallerId, Delivery};
 use asks::AskEntry;
 pub(in crate::server) use asks::roots_answer;
 use calls::Call;
+use elicitations::Elicitations;
 use levels::Levels;
 use owners::Owners;
 use subscriptions::Subscriptions;
@@ -162,12 +165,14 @@ pub struct Mux {
     ask_ids: HashMap<RequestId, AskId>,
     held: Vec<AskId>,
     answers: VecDeque<AskId>,
-    elicitations: HashMap<String, CallerId>,
+    elicitations: Elicitations,
     subscriptions: Subscriptions,
     levels: Levels,
     tasks: Tasks,
     changed: HashSet<ListKind>,
     timers: Timers,
+    /// [`Timer::Forget`] is armed.
+    forgets: bool,
     out: VecDeque<Output>,
 }
 
@@ -192,12 +197,13 @@ impl Mux {
             ask_ids: HashMap::new(),
             held: Vec::new(),
             answers: VecDeque::new(),
-            elicitations: HashMap::new(),
+            elicitations: Elicitations::default(),
             subscriptions: Subscriptions::default(),
             levels: Levels::default(),
             tasks: Tasks::default(),
             changed: HashSet::new(),
             timers: Timers::default(),
+            forgets: false,
             out: VecDeque::new(),
         }
     }
@@ -286,7 +292,7 @@ impl Mux {
             let params = serde_json::json!({ "taskId": task }).to_string();
             self.own_call(Method::TasksCancel, Some(Raw::from(params)), calls::Purpose::Forgotten, now);
         }
-        self.elicitations.retain(|_, owner| *owner != caller);
+        self.elicitations.forget(caller);
         self.sweep_owners(now);
         self.pump(now);
     }
@@ -350,9 +356,13 @@ impl Mux {
                     self.act_on_subscriptions(acts, now);
                 }
                 Timer::Level => self.settle_level(None, now),
+                Timer::Forget => {
+                    self.forgets = false;
+                    self.tasks.sweep(now);
+                    self.elicitations.sweep(now);
+                }
             }
         }
-        self.tasks.sweep(now);
         self.pump(now);
     }
 
@@ -367,12 +377,36 @@ impl Mux {
         if !self.queue.is_empty() {
             self.dispatch(now);
         }
-        let (calls, asks, tombs) = (&self.calls, &self.asks, &self.tombs);
-        self.timers.compact(calls.len() + asks.len() + tombs.len() + self.subscriptions.len(), |timer| match timer {
+        if !self.forgets && self.tasks.len() + self.elicitations.len() > 0 {
+            self.forgets = true;
+            self.timers.arm(now + FORGET_EVERY, Timer::Forget);
+        }
+        self.compact();
+    }
+
+    /// Things that may have a timer.
+    fn timed(&self) -> usize {
+        self.calls.len() + self.asks.len() + self.tombs.len() + self.subscriptions.len()
+    }
+
+    /// Of a call, a subscription and a tomb one timer is live, of an ask three; of ghosts and collect windows there are
+    /// no more than of tombs and asks, of the rest a handful. So what stays is at most four times [`Self::timed`], and
+    /// some.
+    fn compact(&mut self) {
+        if !self.timers.is_bloated(self.timed()) {
+            return;
+        }
+        let (calls, asks, tombs, looks) = (&self.calls, &self.asks, &self.tombs, self.owners.looks());
+        let (subscriptions, levels) = (&self.subscriptions, &self.levels);
+        self.timers.retain(|at, timer| match timer {
             Timer::Hold(ask) | Timer::Ask(ask) | Timer::Answer(ask) => asks.contains_key(ask),
             Timer::Tomb(wire) => tombs.contains_key(wire),
             Timer::Call(call) => calls.contains_key(call),
-            Timer::Look | Timer::Changed(_) | Timer::Unsubscribe(_) | Timer::Level => true,
+            Timer::Look => looks.contains(&at),
+            Timer::Unsubscribe(uri) => subscriptions.leaves_at(uri) == Some(at),
+            Timer::Level => levels.lower_at() == Some(at),
+            // One of each kind at most.
+            Timer::Changed(_) | Timer::Forget => true,
         });
     }
 

@@ -3,7 +3,7 @@
 //! In: calls written, answered, cancelled; asks relayed and answered. Out: loads per owner, and the candidates for a
 //! child's request. Owns the counts. May not: decide what happens to an ask (that is `asks`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::super::outlet::CallerId;
@@ -136,6 +136,15 @@ impl Owners {
 
     pub(super) fn clear(&mut self) {
         self.loads.clear();
+    }
+
+    /// When ghosts and collect windows end. A ghost has a tomb and a window has an ask, so there are no more of them.
+    pub(super) fn looks(&self) -> HashSet<Duration> {
+        let ends = |load: &Load| {
+            let ghosts = load.ghosts.iter().map(|(_, until)| *until);
+            ghosts.chain(load.windows.iter().map(|window| window.began + BATON_COLLECT)).collect::<Vec<_>>()
+        };
+        self.loads.values().flat_map(ends).collect()
     }
 
     /// Owners that could send an ask now, other than `except`.

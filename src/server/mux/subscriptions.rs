@@ -141,6 +141,14 @@ impl Subscriptions {
         vec![Act::SendSubscribe(uri.to_owned())]
     }
 
+    /// When the unsubscribe of this URI goes out, if one waits.
+    pub(super) fn leaves_at(&self, uri: &str) -> Option<Duration> {
+        match self.entries.get(uri)?.state {
+            State::Leaving(at) => Some(at),
+            _ => None,
+        }
+    }
+
     /// The debounce of [`Act::Later`] is over.
     pub(super) fn due(&mut self, uri: &str, now: Duration) -> Vec<Act> {
         match self.entries.get_mut(uri) {

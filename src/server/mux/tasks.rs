@@ -7,17 +7,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::outlet::CallerId;
+use crate::limits::{TASK_AFTER_END, TASKS_PER_INSTANCE_MAX};
 use crate::mcp::splice::Object;
 use crate::mcp::{Raw, WireId, message, scan};
-
-/// A task is remembered this long after it ended, so that its result can still be fetched.
-const AFTER_END: Duration = Duration::from_secs(600);
-/// Tasks remembered per instance; the oldest ended one goes first.
-const TASKS_MAX: usize = 10_000;
 
 #[derive(Debug)]
 struct Task {
     owner: CallerId,
+    created: Duration,
+    /// The child forgets it this long after its creation; `None`: it did not say.
+    ttl: Option<Duration>,
     ended: Option<Duration>,
     /// The call that created it, and the client's progress token: progress goes on after the creating call's answer.
     progress: Option<(WireId, Raw)>,
@@ -34,25 +33,40 @@ fn status_ended(status: &str) -> bool {
     matches!(status, "completed" | "failed" | "cancelled")
 }
 
+fn ttl(task: &Object) -> Option<Duration> {
+    let text = task.get("ttl")?;
+    std::str::from_utf8(&text).ok()?.parse().ok().map(Duration::from_millis)
+}
+
+impl Task {
+    fn is_over(&self, now: Duration) -> bool {
+        let expires = self.ttl.map(|ttl| self.created.saturating_add(ttl));
+        let forgotten = self.ended.map(|ended| ended + TASK_AFTER_END);
+        expires.into_iter().chain(forgotten).any(|at| at <= now)
+    }
+}
+
 impl Tasks {
     /// Notes the task that a `tools/call` result created, if it did.
-    pub(super) fn created(&mut self, owner: CallerId, wire: WireId, token: Option<Raw>, result: &Raw) {
+    pub(super) fn created(&mut self, owner: CallerId, wire: WireId, token: Option<Raw>, result: &Raw, now: Duration) {
         if memchr::memmem::find(result, b"taskId").is_none() {
             return;
         }
         let task = Object::scan(result).and_then(|result| Object::scan(&result.get("task")?));
-        let Some(id) = task.as_ref().and_then(|task| task.get_str("taskId")) else { return };
-        if self.by_id.len() >= TASKS_MAX {
+        let Some(task) = task else { return };
+        let Some(id) = task.get_str("taskId") else { return };
+        if self.by_id.len() >= TASKS_PER_INSTANCE_MAX {
             self.by_id.retain(|_, task| task.ended.is_none());
         }
-        if self.by_id.len() >= TASKS_MAX {
+        if self.by_id.len() >= TASKS_PER_INSTANCE_MAX {
             return;
         }
         let progress = token.map(|token| (wire, token));
         if progress.is_some() {
             self.by_wire.insert(wire, id.clone());
         }
-        self.by_id.insert(id, Task { owner, ended: None, progress });
+        self.by_id.insert(id, Task { owner, created: now, ttl: ttl(&task), ended: None, progress });
+        self.note(&task, now);
     }
 
     /// Who owns a task.
@@ -60,7 +74,20 @@ impl Tasks {
         self.by_id.get(id).map(|task| task.owner)
     }
 
-    /// A status notification or answer: notes the end.
+    /// What a child says of a task: its id, its status, how long it is kept.
+    pub(super) fn note(&mut self, said: &Object, now: Duration) {
+        let Some(id) = said.get_str("taskId") else { return };
+        if let Some(task) = self.by_id.get_mut(&id)
+            && said.get("ttl").is_some()
+        {
+            task.ttl = ttl(said);
+        }
+        if let Some(status) = said.get_str("status") {
+            self.status(&id, &status, now);
+        }
+    }
+
+    /// Notes the end, if it is one.
     pub(super) fn status(&mut self, id: &str, status: &str, now: Duration) {
         let Some(task) = self.by_id.get_mut(id) else { return };
         if status_ended(status) && task.ended.is_none() {
@@ -77,9 +104,16 @@ impl Tasks {
         task.progress.as_ref().map(|(_, token)| (task.owner, token))
     }
 
-    /// Forgets what ended long ago.
+    /// Forgets what ended long ago, and what the child has forgotten.
     pub(super) fn sweep(&mut self, now: Duration) {
-        self.by_id.retain(|_, task| task.ended.is_none_or(|ended| ended + AFTER_END > now));
+        let by_wire = &mut self.by_wire;
+        self.by_id.retain(|_, task| {
+            let over = task.is_over(now);
+            if let Some((wire, _)) = task.progress.as_ref().filter(|_| over) {
+                by_wire.remove(wire);
+            }
+            !over
+        });
     }
 
     /// Forgets a caller; gives back its tasks that still run, to be cancelled.
@@ -134,8 +168,9 @@ mod tests {
             WireId(5),
             Some(Bytes::from_static(b"\"tok\"")),
             &Bytes::from_static(br#"{"task":{"taskId":"x","status":"working"}}"#),
+            Duration::ZERO,
         );
-        tasks.created(b, WireId(6), None, &Bytes::from_static(br#"{"task":{"taskId":"y"}}"#));
+        tasks.created(b, WireId(6), None, &Bytes::from_static(br#"{"task":{"taskId":"y"}}"#), Duration::ZERO);
         assert_eq!((tasks.owner("x"), tasks.owner("y"), tasks.owner("z")), (Some(a), Some(b), None));
         let all = Bytes::from_static(br#"{"tasks":[{"taskId":"x"},{"taskId":"y"},{"taskId":"z"}],"nextCursor":"c"}"#);
         assert_eq!(tasks.only_own(b, &all).expect("a list"), r#"{"tasks":[{"taskId":"y"}],"nextCursor":"c"}"#);
@@ -143,7 +178,30 @@ mod tests {
         tasks.status("x", "completed", Duration::ZERO);
         assert_eq!(tasks.progress(WireId(5)), None);
         assert_eq!(tasks.forget(b), ["y"]);
-        tasks.sweep(AFTER_END + Duration::from_secs(1));
+        tasks.sweep(TASK_AFTER_END);
         assert_eq!(tasks.len(), 0);
+    }
+
+    #[test]
+    fn a_task_lives_as_long_as_the_child_says() {
+        let t = Duration::from_secs(5);
+        let mut tasks = Tasks::default();
+        let mut create = |id: &str, rest: &str| {
+            let result = format!(r#"{{"task":{{"taskId":"{id}"{rest}}}}}"#);
+            tasks.created(CallerId(1), WireId(7), Some(Bytes::from_static(b"1")), &result.into(), t);
+        };
+        create("short", r#","status":"working","ttl":2000"#);
+        create("never", r#","status":"working","ttl":null"#);
+        create("ended", r#","status":"failed","ttl":18446744073709551615"#);
+        create("said", r#","ttl":2000"#);
+        tasks.note(&Object::scan(&Bytes::from_static(br#"{"taskId":"said","ttl":60000}"#)).expect("object"), t);
+        tasks.sweep(t + Duration::from_secs(2));
+        assert_eq!(tasks.owner("short"), None);
+        assert_eq!(tasks.len(), 3);
+        tasks.sweep(t + Duration::from_secs(60));
+        assert_eq!((tasks.owner("said"), tasks.len()), (None, 2));
+        tasks.sweep(t + TASK_AFTER_END);
+        assert_eq!((tasks.owner("ended"), tasks.owner("never")), (None, Some(CallerId(1))));
+        assert!(tasks.by_wire.len() <= 1);
     }
 }

@@ -83,3 +83,55 @@ fn a_malformed_answer_ends_its_call() {
     assert_eq!(line(&mut mux, r#"{"jsonrpc":"2.0","id":5,"error":"late"}"#, T), []);
     assert!(matches!(line(&mut mux, r#"{"jsonrpc":"2.0","id":5,"error":"again"}"#, T)[..], [Output::Dropped(_)]));
 }
+
+/// Timers are armed and overtaken without one of them ever being due.
+#[test]
+fn stale_timers_do_not_pile_up() {
+    let mut mux = up();
+    for round in 0..2_000_u64 {
+        let now = T + Duration::from_micros(round);
+        for (id, method, params) in [
+            (1, "logging/setLevel", r#"{"level":"debug"}"#),
+            (2, "logging/setLevel", r#"{"level":"error"}"#),
+            (3, "resources/subscribe", r#"{"uri":"x:y"}"#),
+            (4, "resources/unsubscribe", r#"{"uri":"x:y"}"#),
+            (5, "tools/call", r#"{"name":"x"}"#),
+        ] {
+            let id = CallId(round * 10 + id);
+            mux.call(id, A, Method::from_name(method), Some(Bytes::from_static(params.as_bytes())), now);
+            mux.cancel(id, None, now);
+            // The child answers everything, also what was cancelled.
+            for output in outputs(&mut mux) {
+                let Output::Write(written) = output else { continue };
+                let written: serde_json::Value = serde_json::from_slice(&written.to_bytes()).expect("JSON");
+                if let Some(id) = written.get("id") {
+                    line(&mut mux, &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#), now);
+                }
+            }
+        }
+    }
+    assert!(!mux.timers.is_bloated(10), "{:?}", mux.timers);
+}
+
+#[test]
+fn what_a_child_never_ends_is_forgotten_in_time() {
+    let mut mux = up();
+    call(&mut mux, 1, "tools/call", r#"{"name":"x","task":{}}"#);
+    call(&mut mux, 2, "tools/call", r#"{"name":"x"}"#);
+    line(&mut mux, r#"{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"t","status":"working","ttl":90000}}}"#, T);
+    let data = r#"{"elicitations":[{"mode":"url","elicitationId":"e"}]}"#;
+    let error = format!(r#"{{"jsonrpc":"2.0","id":2,"error":{{"code":-32042,"message":"","data":{data}}}}}"#);
+    line(&mut mux, &error, T);
+    let mut tick_until = |end: Duration| {
+        while let Some(at) = mux.deadline().filter(|at| *at <= T + end) {
+            mux.tick(at);
+            mux.check_invariants(at).expect("invariants");
+        }
+        (mux.tasks.len(), mux.elicitations.len())
+    };
+    assert_eq!(tick_until(Duration::from_secs(89)), (1, 1));
+    assert_eq!(tick_until(Duration::from_mins(3)), (0, 1));
+    assert_eq!(tick_until(Duration::from_mins(59)), (0, 1));
+    assert_eq!(tick_until(Duration::from_mins(62)), (0, 0));
+    assert_eq!(mux.deadline(), None, "nothing is left to wake for");
+}

@@ -1,12 +1,11 @@
 //! What the mux wants to be woken for.
 //!
-//! In: times and what they are for. Out: the next deadline, and what is due. Owns the heap. May not: read a clock.
+//! In: times and what they are for. Out: the next deadline, and what is due. Owns the set. May not: read a clock.
 //!
 //! An entry may be stale when it is due (the call ended long ago): whoever takes it checks. Stale entries are thrown
-//! out when they are most of the heap, so it stays within a small factor of what is live.
+//! out when they are most of all, so there never are many more than of what is live.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::outlet::{AskId, CallId};
@@ -33,21 +32,24 @@ pub(super) enum Timer {
     Unsubscribe(String),
     /// A less verbose level goes out.
     Level,
+    /// Tasks and elicitations that are over are forgotten.
+    Forget,
 }
 
 /// Deadlines, earliest first.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    heap: BinaryHeap<Reverse<(Duration, Timer)>>,
+    /// A set: what is armed twice for one moment is one entry.
+    entries: BTreeSet<(Duration, Timer)>,
 }
 
 impl Timers {
     pub(super) fn arm(&mut self, at: Duration, timer: Timer) {
-        self.heap.push(Reverse((at, timer)));
+        self.entries.insert((at, timer));
     }
 
     pub(super) fn next(&self) -> Option<Duration> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
+        self.entries.first().map(|(at, _)| *at)
     }
 
     /// The next timer that is due at `now`.
@@ -55,17 +57,16 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, timer))| timer)
+        self.entries.pop_first().map(|(_, timer)| timer)
     }
 
-    /// Throws stale entries out when there are many more entries than `live` things.
-    pub(super) fn compact(&mut self, live: usize, is_live: impl Fn(&Timer) -> bool) {
-        if self.heap.len() > 4 * live + 256 {
-            self.heap.retain(|Reverse((_, timer))| is_live(timer));
-        }
+    /// Are there so many more entries than `live` things that most are stale?
+    pub(super) fn is_bloated(&self, live: usize) -> bool {
+        self.entries.len() > 4 * live + 256
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.heap.len()
+    /// Throws out what is not live.
+    pub(super) fn retain(&mut self, is_live: impl Fn(Duration, &Timer) -> bool) {
+        self.entries.retain(|(at, timer)| is_live(*at, timer));
     }
 }
