@@ -6,6 +6,13 @@ use std::time::Duration;
 
 /// Largest request body by default (`[hub] body_max`). Rivals fail between 100 KB and 4.5 MB.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of request bodies that hub holds at once, over all listeners: while they arrive, wait for a server, are written.
+/// More if bodies may be large, see [`HELD_BODIES_MAX`].
+pub const HELD_BODIES_BYTES_MAX: usize = 256 << 20;
+/// At least so many bodies of the largest size (`[hub] body_max`) are held at once.
+pub const HELD_BODIES_MAX: usize = 4;
+/// Smaller bodies are not counted: [`CALLS_PER_INSTANCE_MAX`] of them are 8 MiB.
+pub const HELD_BODY_COUNTS_FROM_BYTES: usize = 1 << 10;
 /// Longest line a child may write; a longer one fails what is in flight and restarts the child.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Bytes queued towards one child's stdin before its queue is no longer read (back-pressure).

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,6 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::limits;
 
+use super::held::{self, Bodies};
 use super::respond::Refusal;
 
 /// Most pieces of one [`ReplyBody::Full`]: what stands before a payload, the payload, what stands behind it.
@@ -103,12 +105,12 @@ impl Body for ReplyBody {
     }
 }
 
-/// The whole body of a request, at most `max` bytes.
+/// The whole body of a request, at most `max` bytes, for which there must be room among the `bodies` that are held.
 ///
 /// A declared length over the limit is refused before anything is read, so a client that waits for `100 Continue` never
 /// sends it. A body that came in one piece is not copied; one that comes in several is copied once, into a buffer of its
 /// declared length (pages that were not written to cost nothing, so a lie about the length costs its author only).
-pub async fn collect<B>(mut body: B, max: usize) -> Result<Bytes, Refusal>
+pub async fn collect<B>(mut body: B, max: usize, bodies: &Arc<Bodies>) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -118,8 +120,14 @@ where
     if first.len() > max {
         return Err(Refusal::BodyTooLarge { max });
     }
-    if declared == Some(first.len()) || body.is_end_stream() {
+    let is_whole = declared == Some(first.len()) || body.is_end_stream();
+    if is_whole && !held::counts(first.len()) {
         return Ok(first);
+    }
+    let mut room = bodies.room(max);
+    room.grow(first.len())?;
+    if is_whole {
+        return Ok(room.around(first));
     }
     let mut whole = BytesMut::with_capacity(declared.unwrap_or(first.len() * 4));
     whole.extend_from_slice(&first);
@@ -128,9 +136,10 @@ where
         if whole.len() + piece.len() > max {
             return Err(Refusal::BodyTooLarge { max });
         }
+        room.grow(piece.len())?;
         whole.extend_from_slice(&piece);
     }
-    Ok(whole.freeze())
+    Ok(room.around(whole.freeze()))
 }
 
 fn declared_length(body: &impl Body, max: usize) -> Result<Option<usize>, Refusal> {
@@ -205,11 +214,58 @@ mod tests {
         }
     }
 
+    async fn collect<B>(body: B, max: usize) -> Result<Bytes, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        super::collect(body, max, &Arc::default()).await
+    }
+
     #[tokio::test]
     async fn one_piece_is_not_copied() {
-        let bytes = Bytes::from_static(b"{\"a\":1}");
-        let taken = collect(Full::new(bytes.clone()), 7).await.expect("fits");
-        assert_eq!(taken.as_ptr(), bytes.as_ptr());
+        for size in [7, limits::HELD_BODY_COUNTS_FROM_BYTES] {
+            let bytes = Bytes::from(vec![b'7'; size]);
+            let taken = collect(Full::new(bytes.clone()), size).await.expect("fits");
+            assert_eq!(taken.as_ptr(), bytes.as_ptr());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_arrives_takes_room_and_what_is_announced_does_not() {
+        let bodies = Arc::new(Bodies::default());
+        let (max, large) = (1 << 30, Bytes::from(vec![b' '; limits::HELD_BODY_COUNTS_FROM_BYTES]));
+        let small = super::collect(Full::new(Bytes::from_static(b"{}")), max, &bodies).await.expect("fits");
+        assert_eq!((small.len(), bodies.held()), (2, 0));
+        let whole = super::collect(Full::new(large.clone()), max, &bodies).await.expect("fits");
+        let joined = super::collect(Scripted::new(&["ab", "cd"], None), max, &bodies).await.expect("fits");
+        assert_eq!(bodies.held(), large.len() + 4);
+        drop((whole, joined));
+        assert_eq!(bodies.held(), 0);
+
+        let mut unfinished = Scripted::new(&["abc"], Some(1 << 30));
+        unfinished.hangs = true;
+        let mut coming = Box::pin(super::collect(unfinished, max, &bodies));
+        assert!(futures_now(&mut coming).is_pending());
+        assert_eq!(bodies.held(), 3, "what came, not what was announced");
+        drop(coming);
+        assert_eq!(bodies.held(), 0, "the client went away");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_room_is_refused_in_the_middle() {
+        let bodies = Arc::new(Bodies::default());
+        let mut others = bodies.room(1);
+        others.grow(limits::HELD_BODIES_BYTES_MAX - 3).expect("room");
+        let refused = super::collect(Scripted::new(&["ab", "cd", "ef"], Some(6)), 10, &bodies).await;
+        assert!(matches!(refused, Err(Refusal::NoRoom)));
+        assert_eq!(bodies.held(), limits::HELD_BODIES_BYTES_MAX - 3);
+        let small = super::collect(Full::new(Bytes::from_static(b"{}")), 10, &bodies).await;
+        assert!(small.is_ok(), "small ones go on");
+    }
+
+    fn futures_now<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+        Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
     let wanted = "application/json, text/event-stream";
     let form = accept_header::form(&headers).ok_or(Refusal::NotAcceptable { wanted })?;
     let body_max = ctx.settings.borrow().body_max;
-    let body = body::collect(body, body_max).await?;
+    let body = body::collect(body, body_max, &ctx.bodies).await?;
     match message::parse_body(&body) {
         Ok(Body::One(message)) => {
             let message = FromClient::from(message);

@@ -25,7 +25,8 @@ pub(super) async fn scrape(ctx: &Context) -> Reply {
     let registry = ctx.registry.borrow().clone();
     let survey = ctx.meter.survey(&registry).await;
     let connections = limits::CONNECTIONS_MAX.saturating_sub(ctx.connections.available_permits());
-    let scrape = Scrape { survey, connections, uptime: ctx.started.elapsed() };
+    let held = ctx.bodies.held();
+    let scrape = Scrape { survey, connections, held, uptime: ctx.started.elapsed() };
     match scrape.encode_text() {
         Ok(text) => respond::metrics(text),
         Err(error) => respond::broken(&format!("metrics could not be encoded: {error}")),
@@ -36,6 +37,7 @@ pub(super) async fn scrape(ctx: &Context) -> Reply {
 struct Scrape {
     survey: Survey,
     connections: usize,
+    held: usize,
     uptime: Duration,
 }
 
@@ -63,7 +65,8 @@ impl Scrape {
         gauge(encoder, "uptime_seconds", "Time since hub started.", &self.uptime.as_secs_f64())?;
         gauge(encoder, "resident_memory_bytes", "Resident memory of hub itself.", &hub.rss_bytes)?;
         gauge(encoder, "proportional_memory_bytes", "Proportional memory of hub itself.", &hub.pss_bytes)?;
-        gauge(encoder, "open_connections", "Open HTTP connections.", &self.connections)
+        gauge(encoder, "open_connections", "Open HTTP connections.", &self.connections)?;
+        gauge(encoder, "held_body_bytes", "Bytes of request bodies that are held.", &self.held)
     }
 
     /// One gauge per server that runs or could run.
@@ -188,7 +191,7 @@ mod tests {
         let server = Registered { name, port: 1, handle: Err(NotRunning::Disabled), listen_failure: None };
         let hub = Usage { processes: 1, rss_bytes: 2048, pss_bytes: 1024, cpu_percent: 0.0 };
         let survey = Survey { hub, servers: vec![Surveyed { server, snapshot: None, instances: Vec::new() }] };
-        let scrape = Scrape { survey, connections: 3, uptime: Duration::from_millis(1500) };
+        let scrape = Scrape { survey, connections: 3, held: 7, uptime: Duration::from_millis(1500) };
         let text = scrape.encode_text().expect("encodes");
         for line in [
             "hub_uptime_seconds 1.5",

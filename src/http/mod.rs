@@ -12,6 +12,7 @@ mod conn;
 pub mod endpoint;
 pub mod guard;
 mod health;
+pub mod held;
 mod metrics;
 pub mod reply;
 pub mod respond;
@@ -87,6 +88,8 @@ pub struct Context {
     pub timing: reply::Timing,
     /// Room for connections, over all listeners.
     pub connections: Arc<Semaphore>,
+    /// Room for the bodies of requests, over all listeners.
+    pub bodies: Arc<held::Bodies>,
     /// What the servers cost.
     pub meter: Arc<Meter>,
     /// When hub started.
@@ -111,6 +114,7 @@ impl Context {
             sessions,
             timing: reply::Timing::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+            bodies: Arc::default(),
             meter,
             started: Instant::now(),
             stopping: CancellationToken::new(),

@@ -104,6 +104,9 @@ pub enum Refusal {
         /// Which bound.
         what: &'static str,
     },
+    /// The bodies of other requests take all the room there is.
+    #[error("hub holds as many bytes of requests as it may; try again.")]
+    NoRoom,
     /// hub, or this listener, is going away.
     #[error("hub is stopping.")]
     Stopping,
@@ -125,7 +128,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken(_) | Self::Malformed { .. } | Self::NoSession => StatusCode::BAD_REQUEST,
-            Self::Busy { .. } | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::NoRoom | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -155,6 +158,12 @@ impl From<Refusal> for Reply {
             }
             Refusal::Busy { .. } | Refusal::Stopping => {
                 reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Refusal::NoRoom => {
+                let headers = reply.headers_mut();
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                // The rest of the body is not wanted.
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
         }

@@ -53,7 +53,7 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
         return Err(Refusal::NotJson);
     }
     let body_max = ctx.settings.borrow().body_max;
-    let body = body::collect(body, body_max).await?;
+    let body = body::collect(body, body_max, &ctx.bodies).await?;
     let messages = match message::parse_body(&body) {
         Ok(MessageBody::One(message)) => vec![message],
         Ok(MessageBody::Batch(elements)) if takes_batches(&session) => elements

@@ -3,7 +3,7 @@
 //! In: bytes no client should send. Out: statuses and closed sockets. Owns nothing. May not: judge by time where a status
 //! or a close will do.
 
-use crate::support::{Connection, Hub, Session, Setup, Target, eventually, json, procs};
+use crate::support::{Connection, Fake, Hub, Session, Setup, Target, eventually, json, procs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::TcpStream;
@@ -45,6 +45,55 @@ fn oversized_bodies() {
     eventually("the memory is given back", || {
         procs::rss_bytes(hub.pid()).is_none_or(|rss| rss < 400 << 20).then_some(())
     });
+}
+
+fn held_bytes(hub: &Hub) -> Option<u64> {
+    let text = hub.hub_path("/metrics").get().text();
+    text.lines().find_map(|line| line.strip_prefix("hub_held_body_bytes ")?.parse().ok())
+}
+
+/// Bodies that fill all the room there is (limits.rs: 256 MiB) shut out other large ones, and nobody else.
+#[test]
+fn bodies_without_room() {
+    let hub = Hub::start(Setup::one());
+    let session = hub.session("a");
+    let length = (64 << 20).to_string();
+    let mut headers = session.headers();
+    headers.push(("Content-Length", &length));
+    let block = vec![b' '; 1 << 20];
+    let begin = || {
+        let mut connection = Connection::open(session.target.addr);
+        connection.write_request("POST", &session.target.path, &headers, b"{");
+        connection
+    };
+    let mut held: Vec<Connection> = (0..4).map(|_| begin()).collect();
+    for connection in &mut held {
+        (0..63).for_each(|_| connection.write_raw(&block).expect("there is room"));
+    }
+    eventually("all of it has arrived", || (held_bytes(&hub) > Some(252 << 20)).then_some(()));
+    let mut late = begin();
+    // hub may close before all of it was sent.
+    let _sent = (0..6).take_while(|_| late.write_raw(&block).is_ok()).count();
+    let refused = late.reply().expect("a refusal");
+    assert_eq!((refused.status(), refused.head.header("retry-after")), (503, Some("1")), "{}", refused.text());
+    assert_eq!(refused.head.header("connection"), Some("close"));
+    assert!(refused.json()["error"]["code"].is_i64(), "{}", refused.text());
+    assert!(late.is_closed_within(Duration::from_secs(10)));
+    session.echo("small ones go on");
+    held.iter().for_each(Connection::close);
+    eventually("the room is given back", || (held_bytes(&hub) == Some(0)).then_some(()));
+    session.echo(&"large ones, too".repeat(100_000));
+}
+
+/// A request that waits for its server takes room until it is answered.
+#[test]
+fn a_held_body_takes_room() {
+    let hub = Hub::start(Setup::of([Fake::new("a").arg("--ready-delay-ms", 1500)]).impatient());
+    let session = hub.session("a");
+    let call = session.begin_call("echo", &json!({"v": "x".repeat(1 << 20)}));
+    eventually("it is held", || (held_bytes(&hub) > Some(1 << 20)).then_some(()));
+    assert!(call.response()["result"].is_object());
+    eventually("the room is given back", || (held_bytes(&hub) == Some(0)).then_some(()));
 }
 
 /// Requests that stop in the middle: nobody waits for them for ever, nobody else notices.

@@ -61,7 +61,8 @@ impl Tasks {
         if self.by_id.len() >= TASKS_PER_INSTANCE_MAX {
             return;
         }
-        let progress = token.map(|token| (wire, token));
+        // A slice would keep the whole request alive for as long as the task.
+        let progress = token.map(|token| (wire, Raw::copy_from_slice(&token)));
         if progress.is_some() {
             self.by_wire.insert(wire, id.clone());
         }
