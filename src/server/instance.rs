@@ -26,15 +26,19 @@ use super::life::Life;
 use super::lists::{self, Drains, Page};
 use super::mux::{ChildFacts, Mux, Options, Output};
 use super::outlet::{AskId, CallId, CallerId, Delivery, Outlet};
-use super::snapshot::{Counters, Failure, Handshake, List, Lists, Snapshot, State};
+use super::snapshot::{Counters, Failure, Handshake, List, Lists, QueuedShare, Snapshot, State};
 use super::world::World;
 
 /// What the server task tells an instance.
 #[derive(Debug)]
 pub(super) enum Control {
-    /// Start now, also out of `failed` (somebody needs the handshake, or asked for a restart).
-    Wake,
-    /// Stop and start the child. In-flight calls have the grace period to finish.
+    /// Somebody needs the child: start it if it is stopped, or failed [`FAILED_RETRY_AFTER`] ago. Answered when that
+    /// is to be seen in the snapshot.
+    ///
+    /// [`FAILED_RETRY_AFTER`]: crate::limits::FAILED_RETRY_AFTER
+    Wake { reply: oneshot::Sender<()> },
+    /// Stop and start the child, whatever its state, out of `failed` at once. In-flight calls have the grace period to
+    /// finish. Answered when that is to be seen in the snapshot.
     Restart { grace: Duration, reply: oneshot::Sender<()> },
     /// New configuration; restarts the child only if told to.
     Reconfigure { spec: Arc<ServerSpec>, restart: bool },
@@ -55,6 +59,7 @@ pub(super) struct Instance {
     pub(super) spec: Arc<ServerSpec>,
     pub(super) world: Arc<World>,
     pub(super) counters: Arc<Counters>,
+    queued: QueuedShare,
     pub(super) mux: Mux,
     pub(super) life: Life,
     pub(super) child: Option<Child>,
@@ -124,6 +129,7 @@ pub(super) fn start(
     let instance = Instance {
         history: super::life::History::new(&spec.restart),
         spec,
+        queued: QueuedShare::new(counters.clone()),
         counters,
         mux,
         life: Life::Stopped,
@@ -188,12 +194,20 @@ impl Instance {
         loop {
             self.arm(sleep.as_mut(), &mut armed);
             let takes_work = self.child.as_ref().is_none_or(|child| child.queued_bytes() < CHILD_WRITE_BYTES_MAX);
+            let (child, commands, life) = (&mut self.child, &mut self.commands, &mut self.life);
+            let rest = async {
+                // In no order: child and callers may both come without pause, and neither may keep out the other.
+                tokio::select! {
+                    event = event_of(child) => Input::Event(event),
+                    command = commands.recv(), if takes_work => Input::Command(command),
+                    arrived = life.arrival() => Input::Life(arrived),
+                    () = &mut sleep, if armed.is_some() => Input::Time,
+                }
+            };
             let input = tokio::select! {
+                biased;
                 control = self.control.recv(), if controlled => Input::Control(control),
-                event = event_of(&mut self.child) => Input::Event(event),
-                command = self.commands.recv(), if takes_work => Input::Command(command),
-                arrived = self.life.arrival() => Input::Life(arrived),
-                () = &mut sleep, if armed.is_some() => Input::Time,
+                input = rest => input,
             };
             match input {
                 Input::Control(Some(control)) => self.on_control(control),
@@ -360,7 +374,7 @@ impl Instance {
         if let (Some(lines), Some(child)) = (lines, &mut self.child) {
             child.send(lines);
         }
-        self.counters.queued.store(i64::try_from(self.mux.waiting()).unwrap_or(i64::MAX), Relaxed);
+        self.queued.set(self.mux.waiting());
     }
 
     fn deliver(&mut self, id: CallId, delivery: Delivery) {

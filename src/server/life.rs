@@ -147,7 +147,10 @@ impl Instance {
 
     pub(super) fn on_control(&mut self, control: Control) {
         match control {
-            Control::Wake => self.wake(),
+            Control::Wake { reply } => {
+                self.wake();
+                reply.send(()).ok();
+            }
             Control::Restart { grace, reply } => {
                 self.history.exits.clear();
                 self.history.backoff.reset();

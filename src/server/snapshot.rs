@@ -147,6 +147,34 @@ pub struct Counters {
     pub latency_sum_us: AtomicU64,
 }
 
+/// What one instance adds to a gauge of its server. Taken back when it is dropped.
+#[derive(Debug)]
+pub(super) struct QueuedShare {
+    counters: Arc<Counters>,
+    now: i64,
+}
+
+impl QueuedShare {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Self { counters, now: 0 }
+    }
+
+    /// So many calls and asks of this instance wait now.
+    pub(super) fn set(&mut self, waiting: usize) {
+        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        if waiting != self.now {
+            self.counters.queued.fetch_add(waiting - self.now, Ordering::Relaxed);
+            self.now = waiting;
+        }
+    }
+}
+
+impl Drop for QueuedShare {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Counters {
     /// One call ended after `taken`.
     pub fn observe(&self, taken: Duration) {
@@ -154,5 +182,26 @@ impl Counters {
         let bucket = LATENCY_BOUNDS_US.partition_point(|&bound| bound < micros);
         self.latency_buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.latency_sum_us.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_of_a_server_add_up() {
+        let counters = Arc::new(Counters::default());
+        let queued = || counters.queued.load(Ordering::Relaxed);
+        let (mut a, mut b) = (QueuedShare::new(counters.clone()), QueuedShare::new(counters.clone()));
+        a.set(3);
+        b.set(2);
+        b.set(0);
+        assert_eq!(queued(), 3, "an idle instance does not hide what waits at another");
+        b.set(5);
+        a.set(1);
+        assert_eq!(queued(), 6);
+        drop(b);
+        assert_eq!(queued(), 1, "what is gone waits for nothing");
     }
 }

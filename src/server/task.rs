@@ -171,7 +171,10 @@ impl Task {
 
     async fn wake(&mut self) {
         let parts = self.instance_for(None).clone();
-        parts.control.send(Control::Wake).await.ok();
+        let (reply, seen) = oneshot::channel();
+        parts.control.send(Control::Wake { reply }).await.ok();
+        // Who waits for the handshake must not be told of the failure that this start may mend.
+        seen.await.ok();
     }
 
     async fn reconfigure(&mut self, spec: Arc<ServerSpec>) {
