@@ -33,6 +33,7 @@
 //! | 1 | [`config`] | hub.toml: schema, validation, expansion, diff. Pure but for `file` and `watch` |
 //! | 1 | [`platform`] | the operating system: the only `unsafe` and `cfg(target_os)` |
 //! | 1 | [`store`] | what survives a restart, in one embedded database |
+//! | 2 | [`bridge`] | one era told in the words of the other: params, results, errors, questions, parked calls. Pure |
 //! | 2 | [`child`] | one running process: spawn, lines in and out, stop, stderr |
 //! | 3 | [`server`] | one MCP server: the mux (pure), the instance task, the server task |
 //! | 4 | [`aggregate`] | many servers as one: names, lists, routing |
@@ -52,6 +53,7 @@
 
 pub mod aggregate;
 pub mod backoff;
+pub mod bridge;
 pub mod child;
 pub mod cli;
 pub mod config;

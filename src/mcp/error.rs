@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Raw;
+use super::{Era, ProtocolVersion, Raw};
 
 /// The body is not JSON (JSON-RPC 2.0 section 5.1).
 pub const PARSE_ERROR: i64 = -32700;
@@ -26,6 +26,13 @@ pub const HTTP_REFUSED: i64 = -32000;
 pub const SESSION_NOT_FOUND: i64 = -32001;
 /// A URL must be visited first (2025-11-25, client/elicitation).
 pub const URL_ELICITATION_REQUIRED: i64 = -32042;
+
+/// The headers of a request do not say what its body says (2026-07-28, basic/transports/streamable-http).
+pub const HEADER_MISMATCH: i64 = -32020;
+/// The client did not declare what the request needs (2026-07-28).
+pub const MISSING_CAPABILITY: i64 = -32021;
+/// A revision that is not spoken here (2026-07-28, basic/versioning).
+pub const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// Machine-readable cause of hub's own `-32603` errors, in `data.reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,8 +101,52 @@ impl ErrorObject {
         Self { data: Some(data), ..Self::new(INTERNAL_ERROR, message) }
     }
 
+    /// `-32020`
+    pub fn header_mismatch(message: impl Into<String>) -> Self {
+        Self::new(HEADER_MISMATCH, format!("Header mismatch: {}", message.into()))
+    }
+
+    /// `-32021`, with the `ClientCapabilities` object that the request needs in `data.requiredCapabilities`.
+    pub fn missing_capability(required: &Raw) -> Self {
+        let required: serde_json::Value = serde_json::from_slice(required).unwrap_or_default();
+        let data = serde_json::json!({ "requiredCapabilities": required });
+        Self { data: Some(data), ..Self::new(MISSING_CAPABILITY, "Missing required client capability") }
+    }
+
+    /// `-32022`, with what is spoken. Only modern revisions are listed: the others have a handshake of their own.
+    pub fn unsupported_version(requested: &str) -> Self {
+        let supported = ProtocolVersion::ALL.into_iter().filter(|version| version.era() == Era::Modern);
+        let supported: Vec<&str> = supported.map(ProtocolVersion::as_str).collect();
+        let data = serde_json::json!({ "supported": supported, "requested": requested });
+        Self {
+            data: Some(data),
+            ..Self::new(UNSUPPORTED_VERSION, format!("Unsupported protocol version: {requested}"))
+        }
+    }
+
     /// The error object as JSON text.
     pub fn to_raw(&self) -> Raw {
         Bytes::from(serde_json::to_vec(self).expect("strings and numbers serialise"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_modern_revision() {
+        assert_eq!(
+            ErrorObject::unsupported_version("1900-01-01").to_raw(),
+            r#"{"code":-32022,"message":"Unsupported protocol version: 1900-01-01","data":{"supported":["2026-07-28"],"requested":"1900-01-01"}}"#
+        );
+        assert_eq!(
+            ErrorObject::missing_capability(&Bytes::from_static(br#"{"sampling":{}}"#)).to_raw(),
+            r#"{"code":-32021,"message":"Missing required client capability","data":{"requiredCapabilities":{"sampling":{}}}}"#
+        );
+        assert_eq!(
+            ErrorObject::header_mismatch("Mcp-Method").to_raw(),
+            r#"{"code":-32020,"message":"Header mismatch: Mcp-Method"}"#
+        );
     }
 }

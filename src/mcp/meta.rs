@@ -8,6 +8,21 @@ use super::splice::Object;
 /// Names the task that a request or notification belongs to (2025-11-25, basic/utilities/tasks).
 pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
+/// The revision of a request (2026-07-28, basic/index#_meta).
+pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// What the client of a request can do.
+pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// Who the client of a request is.
+pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+/// The log messages that a request wants.
+pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// The `subscriptions/listen` that a notification belongs to.
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+/// Who made a result.
+pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+/// The tasks extension of 2026-07-28 (SEP-2663), a key of `capabilities.extensions`.
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+
 /// The task that `params._meta` relates a message to.
 pub fn related_task(params: &Raw) -> Option<String> {
     memchr::memmem::find(params, b"related-task")?;

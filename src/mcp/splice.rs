@@ -95,49 +95,114 @@ impl Object {
     /// The object with `edits` applied. `Some` sets a member (in its old place if it has one, else at the end),
     /// `None` removes it with its comma. Every other byte stays as it was.
     pub fn edit(&self, edits: &[(&str, Option<&[u8]>)]) -> Raw {
-        let edit_of = |member: &Member| edits.iter().find(|(key, _)| self.spells(member, key)).map(|(_, value)| *value);
         let extra: usize = edits.iter().map(|(key, value)| key.len() + value.map_or(0, <[u8]>::len) + 4).sum();
         let mut out = BytesMut::with_capacity(self.raw.len() + extra);
-        out.put_u8(b'{');
+        self.walk(edits, |part| match part {
+            Part::Glue(bytes) => out.put_slice(bytes),
+            Part::Kept(range) => out.put_slice(&self.raw[range]),
+            Part::New(value) => out.put_slice(value),
+        });
+        out.freeze()
+    }
+
+    /// The same as pieces that are to be written one after another: what was not edited, and the new values, are
+    /// slices, so a large payload is not copied.
+    pub fn pieces(&self, edits: &[(&str, Option<Raw>)]) -> Vec<Raw> {
+        let mut out = Pieces::default();
+        self.walk(edits, |part| match part {
+            Part::Glue(bytes) => out.glue(bytes),
+            Part::Kept(range) => out.put(&self.raw.slice(range)),
+            Part::New(value) => out.put(value),
+        });
+        out.finish()
+    }
+
+    /// The parts of the edited object, in order.
+    fn walk<'a, T>(&self, edits: &'a [(&str, Option<T>)], mut put: impl FnMut(Part<'_, &'a T>)) {
+        let mut set = vec![false; edits.len()];
         let mut first = true;
-        let mut comma = |out: &mut BytesMut| {
-            if !std::mem::take(&mut first) {
-                out.put_u8(b',');
-            }
+        let mut comma = |put: &mut dyn FnMut(Part<'_, &'a T>)| {
+            put(Part::Glue(if std::mem::take(&mut first) { b"{" } else { b"," }));
         };
-        // Untouched neighbours are copied as one range with what stands between them.
+        // Untouched neighbours are taken as one range with what stands between them.
         let mut run: Option<Range<usize>> = None;
         for member in &self.members {
-            match edit_of(member) {
-                None => run = Some(run.map_or(member.key.start, |r| r.start)..member.value.end),
-                Some(edit) => {
-                    if let Some(range) = run.take() {
-                        comma(&mut out);
-                        out.put_slice(&self.raw[range]);
-                    }
-                    if let Some(value) = edit {
-                        comma(&mut out);
-                        out.put_slice(&self.raw[member.key.clone()]);
-                        out.put_u8(b':');
-                        out.put_slice(value);
-                    }
-                }
+            let Some(index) = edits.iter().position(|(key, _)| self.spells(member, key)) else {
+                run = Some(run.map_or(member.key.start, |run| run.start)..member.value.end);
+                continue;
+            };
+            if let Some(range) = run.take() {
+                comma(&mut put);
+                put(Part::Kept(range));
+            }
+            // A key that stood twice stands once.
+            if let (Some(value), false) = (&edits[index].1, std::mem::replace(&mut set[index], true)) {
+                comma(&mut put);
+                put(Part::Kept(member.key.clone()));
+                put(Part::Glue(b":"));
+                put(Part::New(value));
             }
         }
         if let Some(range) = run {
-            comma(&mut out);
-            out.put_slice(&self.raw[range]);
+            comma(&mut put);
+            put(Part::Kept(range));
         }
-        for (key, value) in edits {
-            if let (Some(value), None) = (value, self.find(key)) {
-                comma(&mut out);
-                out.put_slice(&serde_json::to_vec(key).expect("a string serialises"));
-                out.put_u8(b':');
-                out.put_slice(value);
+        for (key, value) in edits.iter().zip(set).filter(|(_, set)| !set).map(|(edit, _)| edit) {
+            if let Some(value) = value {
+                comma(&mut put);
+                put(Part::Glue(&serde_json::to_vec(key).expect("a string serialises")));
+                put(Part::Glue(b":"));
+                put(Part::New(value));
             }
         }
-        out.put_u8(b'}');
-        out.freeze()
+        put(Part::Glue(if first { b"{}" } else { b"}" }));
+    }
+}
+
+/// What an edited object is made of.
+enum Part<'a, T> {
+    /// Brackets, commas, colons and new keys.
+    Glue(&'a [u8]),
+    /// A range of the old text.
+    Kept(Range<usize>),
+    /// A new value.
+    New(T),
+}
+
+/// A text that is put together from slices and small copies.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    out: Vec<Raw>,
+    small: BytesMut,
+}
+
+/// Shorter parts are copied: a slice costs more than so many bytes.
+const PIECE_BYTES_MIN: usize = 512;
+
+impl Pieces {
+    /// Appends a copy.
+    pub fn glue(&mut self, bytes: &[u8]) {
+        self.small.put_slice(bytes);
+    }
+
+    /// Appends a slice, or a copy of a short one.
+    pub fn put(&mut self, part: &Raw) {
+        if part.len() < PIECE_BYTES_MIN {
+            self.small.put_slice(part);
+            return;
+        }
+        if !self.small.is_empty() {
+            self.out.push(self.small.split().freeze());
+        }
+        self.out.push(part.clone());
+    }
+
+    /// What was appended, in order.
+    pub fn finish(mut self) -> Vec<Raw> {
+        if !self.small.is_empty() {
+            self.out.push(self.small.freeze());
+        }
+        self.out
     }
 }
 
@@ -219,13 +284,33 @@ mod tests {
         assert_eq!(with_progress_token(&raw("{}"), Some(b"1")), r#"{"_meta":{"progressToken":1}}"#);
     }
 
+    #[test]
+    fn pieces_are_slices_of_what_was_not_edited() {
+        let long = format!("\"{}\"", "x".repeat(PIECE_BYTES_MIN));
+        let text = raw(&format!(r#"{{"a":1,"long":{long},"b":2}}"#));
+        let pieces =
+            Object::scan(&text).expect("object").pieces(&[("a", None), ("b", Some(raw("3"))), ("c", Some(raw("4")))]);
+        assert_eq!(pieces.concat(), format!(r#"{{"long":{long},"b":3,"c":4}}"#).as_bytes());
+        assert_eq!((pieces.len(), pieces[1].as_ptr()), (3, text[7..].as_ptr()));
+        assert_eq!(Object::scan(&raw(r#"{"a":1}"#)).expect("object").pieces(&[("a", None)]), ["{}"]);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_set_once_and_removed_twice() {
+        let object = Object::scan(&raw(r#"{"a":1,"b":2,"\u0061":3}"#)).expect("object");
+        assert_eq!(object.edit(&[("a", Some(b"4"))]), r#"{"a":4,"b":2}"#);
+        assert_eq!(object.edit(&[("a", None)]), r#"{"b":2}"#);
+    }
+
     proptest! {
         #[test]
         fn edit_agrees_with_a_tree(keys in proptest::collection::btree_map("[a-d]", 0u32..9, 0..4), key in "[a-e]", value in proptest::option::of(0u32..9)) {
             let mut tree = serde_json::to_value(&keys).expect("json");
             let text = raw(&tree.to_string());
             let value_text = value.map(|v| v.to_string());
-            let edited = Object::scan(&text).expect("object").edit(&[(&key, value_text.as_ref().map(String::as_bytes))]);
+            let object = Object::scan(&text).expect("object");
+            let edited = object.edit(&[(&key, value_text.as_ref().map(String::as_bytes))]);
+            prop_assert_eq!(object.pieces(&[(&key, value_text.map(Raw::from))]).concat(), &edited[..]);
             let map = tree.as_object_mut().expect("object");
             match value { Some(v) => { map.insert(key, v.into()); } None => { map.shift_remove(&key); } }
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&edited).expect("valid"), tree);

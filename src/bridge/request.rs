@@ -1,0 +1,275 @@
+//! The params of a request as a server of the other era takes them (PROTOCOL 3.A.1, 3.B.1).
+//!
+//! In: raw params, what is known of the client, a wire id for the progress token. Out: params in pieces that are
+//! written one after another; the payload in them is a slice. Owns nothing. May not: look into what is not a member of
+//! `params` or of its `_meta`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::mcp::meta::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Level, PROTOCOL_VERSION, SUBSCRIPTION_ID};
+use crate::mcp::scan::{self, may_hold};
+use crate::mcp::splice::Object;
+use crate::mcp::{ProtocolVersion, Raw, WireId};
+
+/// What a modern server is told of the client with each request.
+#[derive(Debug, Clone, Copy)]
+pub struct Claims<'a> {
+    /// Its capabilities as modern ones ([`super::capabilities::client_to_modern`]).
+    pub capabilities: &'a Raw,
+    /// Its `clientInfo`.
+    pub info: Option<&'a Raw>,
+    /// The least severe log message that it wants with this request; none for no messages at all.
+    pub level: Option<Level>,
+}
+
+/// Members of `params` that mean something in one era only: a legacy task request, a retried modern call.
+const OF_ONE_ERA: [&str; 3] = ["task", "inputResponses", "requestState"];
+
+/// The params of a legacy client's request, or of one of hub's own, for a modern server. A progress token of the client
+/// becomes `token`, or goes. `more` are members of the top level that a retry adds (`inputResponses`, `requestState`).
+pub fn to_modern(params: Option<&Raw>, claims: &Claims<'_>, token: Option<WireId>, more: &[(&str, Raw)]) -> Vec<Raw> {
+    let Some(params) = params.filter(|params| params.first() == Some(&b'{')) else {
+        return vec![framed(&meta_of(None, claims, token), more, None)];
+    };
+    let may_hold = |key: &str| may_hold(params, &format!("\"{key}\""));
+    if !may_hold("_meta") && !OF_ONE_ERA.into_iter().any(may_hold) {
+        // Nothing to replace: the members are not even looked for.
+        let rest = scan::skip_space(params, 1);
+        if params.get(rest) == Some(&b'}') {
+            return vec![framed(&meta_of(None, claims, token), more, None)];
+        }
+        return vec![framed(&meta_of(None, claims, token), more, Some(b",")), params.slice(rest..)];
+    }
+    let Some(object) = Object::scan(params) else { return vec![params.clone()] };
+    let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
+    let mut edits = vec![("_meta", Some(meta_of(meta.as_ref(), claims, token)))];
+    edits.extend(more.iter().map(|(key, value)| (*key, Some(value.clone()))));
+    edits.extend(OF_ONE_ERA.into_iter().filter(|key| !more.iter().any(|(set, _)| set == key)).map(|key| (key, None)));
+    object.pieces(&edits)
+}
+
+/// `{"_meta":…,more` and then what follows: a closing bracket, or `open` and the old members.
+fn framed(meta: &[u8], more: &[(&str, Raw)], open: Option<&[u8]>) -> Raw {
+    let mut out =
+        BytesMut::with_capacity(meta.len() + 16 + more.iter().map(|(k, v)| k.len() + v.len() + 4).sum::<usize>());
+    out.put_slice(b"{\"_meta\":");
+    out.put_slice(meta);
+    for (key, value) in more {
+        out.put_slice(b",\"");
+        out.put_slice(key.as_bytes());
+        out.put_slice(b"\":");
+        out.put_slice(value);
+    }
+    out.put_slice(open.unwrap_or(b"}"));
+    out.freeze()
+}
+
+/// The `_meta` of a request to a modern server: the client's own keys, and the reserved ones as hub says them.
+fn meta_of(old: Option<&Object>, claims: &Claims<'_>, token: Option<WireId>) -> Raw {
+    static EMPTY: Raw = Bytes::from_static(b"{}");
+    let empty = Object::scan(&EMPTY).expect("an object");
+    let version = format!("\"{}\"", ProtocolVersion::V2026_07_28);
+    let level = claims.level.map(|level| format!("\"{}\"", level.as_str()));
+    let had_token = old.is_some_and(|old| old.get("progressToken").is_some_and(is_token));
+    let token = token.filter(|_| had_token).map(|token| token.to_string());
+    old.unwrap_or(&empty).edit(&[
+        (PROTOCOL_VERSION, Some(version.as_bytes())),
+        (CLIENT_CAPABILITIES, Some(claims.capabilities)),
+        (CLIENT_INFO, claims.info.map(|info| &info[..])),
+        (LOG_LEVEL, level.as_ref().map(String::as_bytes)),
+        (SUBSCRIPTION_ID, None),
+        ("progressToken", token.as_ref().map(String::as_bytes)),
+    ])
+}
+
+/// Is this the value of a progress token: a string or a number?
+fn is_token(raw: Raw) -> bool {
+    matches!(raw.first(), Some(b'"' | b'-' | b'0'..=b'9'))
+}
+
+/// The params of a modern client's request for a legacy server: without the reserved keys of `_meta` (a dual-era server
+/// refuses them once it was opened the legacy way) and without what makes a retry a retry. Empty if there were none.
+pub fn to_legacy(params: Option<&Raw>, token: Option<WireId>) -> Vec<Raw> {
+    let Some(params) = params else { return Vec::new() };
+    match Object::scan(params) {
+        Some(object) => object_to_legacy(&object, token),
+        None => vec![params.clone()],
+    }
+}
+
+/// The same for params whose members are already known.
+pub fn object_to_legacy(params: &Object, token: Option<WireId>) -> Vec<Raw> {
+    let mut edits: Vec<(&str, Option<Raw>)> = OF_ONE_ERA.into_iter().map(|key| (key, None)).collect();
+    if let Some(meta) = params.get("_meta") {
+        let meta = Object::scan(&meta).map(|meta| {
+            let token = token.filter(|_| meta.get("progressToken").is_some_and(is_token)).map(|id| id.to_string());
+            meta.edit(&[
+                (PROTOCOL_VERSION, None),
+                (CLIENT_CAPABILITIES, None),
+                (CLIENT_INFO, None),
+                (LOG_LEVEL, None),
+                (SUBSCRIPTION_ID, None),
+                ("progressToken", token.as_ref().map(String::as_bytes)),
+            ])
+        });
+        edits.push(("_meta", meta.filter(|meta| &meta[..] != b"{}")));
+    }
+    params.pieces(&edits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn raw(text: &str) -> Raw {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
+
+    fn text(pieces: &[Raw]) -> String {
+        String::from_utf8(pieces.concat()).expect("text")
+    }
+
+    const CLAIMED: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"roots":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"},"io.modelcontextprotocol/logLevel":"info""#;
+
+    fn modern(params: Option<&str>, token: Option<u64>, more: &[(&str, Raw)]) -> String {
+        let (capabilities, info) = (raw(r#"{"roots":{}}"#), raw(r#"{"name":"c"}"#));
+        let claims = Claims { capabilities: &capabilities, info: Some(&info), level: Some(Level::Info) };
+        text(&to_modern(params.map(raw).as_ref(), &claims, token.map(WireId), more))
+    }
+
+    fn legacy(params: &str, token: Option<u64>) -> String {
+        text(&to_legacy(Some(&raw(params)), token.map(WireId)))
+    }
+
+    #[test]
+    fn claims_are_added_to_anything() {
+        let only = format!(r#"{{"_meta":{{{CLAIMED}}}}}"#);
+        assert_eq!(modern(None, Some(7), &[]), only);
+        assert_eq!(modern(Some("{ }"), Some(7), &[]), only);
+        assert_eq!(
+            modern(Some(r#"{ "name":"echo","arguments":{"a":1} }"#), Some(7), &[]),
+            format!(r#"{{"_meta":{{{CLAIMED}}},"name":"echo","arguments":{{"a":1}} }}"#)
+        );
+        assert_eq!(
+            modern(Some(r#"{"name":"echo","_meta":{}}"#), None, &[]),
+            format!(r#"{{"name":"echo","_meta":{{{CLAIMED}}}}}"#)
+        );
+        assert_eq!(modern(Some(r#"{"_meta":null}"#), None, &[]), only);
+    }
+
+    #[test]
+    fn only_what_hub_knows_is_claimed() {
+        let capabilities = raw("{}");
+        let claims = Claims { capabilities: &capabilities, info: None, level: None };
+        assert_eq!(
+            text(&to_modern(None, &claims, None, &[])),
+            r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}"#
+        );
+        let lies = raw(
+            r#"{"_meta":{"io.modelcontextprotocol/clientInfo":{"name":"x"},"io.modelcontextprotocol/logLevel":"debug","io.modelcontextprotocol/subscriptionId":1,"x":2}}"#,
+        );
+        assert_eq!(
+            text(&to_modern(Some(&lies), &claims, None, &[])),
+            r#"{"_meta":{"x":2,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}"#
+        );
+    }
+
+    #[test]
+    fn reserved_keys_are_overwritten_in_any_spelling_and_others_stay() {
+        assert_eq!(
+            modern(
+                Some(
+                    r#"{"_meta":{"traceparent":"t","io.modelcontextprotocol\/protocolVersion":"1","progressToken":"p","v/x":[1]}}"#
+                ),
+                Some(7),
+                &[]
+            ),
+            r#"{"_meta":{"traceparent":"t","io.modelcontextprotocol\/protocolVersion":"2026-07-28","progressToken":7,"v/x":[1],"io.modelcontextprotocol/clientCapabilities":{"roots":{}},"io.modelcontextprotocol/clientInfo":{"name":"c"},"io.modelcontextprotocol/logLevel":"info"}}"#
+        );
+    }
+
+    #[test]
+    fn a_token_is_sent_only_if_the_client_sent_one() {
+        assert!(modern(Some(r#"{"_meta":{"progressToken":0}}"#), Some(7), &[]).contains(r#""progressToken":7"#));
+        assert!(!modern(Some(r#"{"_meta":{"progressToken":0}}"#), None, &[]).contains("progressToken"));
+        assert!(!modern(Some(r#"{"_meta":{"progressToken":null}}"#), Some(7), &[]).contains("progressToken"));
+        assert!(!modern(Some(r#"{"_meta":{"x":1}}"#), Some(7), &[]).contains("progressToken"));
+        assert_eq!(
+            legacy(r#"{"_meta":{"progressToken":"a"},"x":1}"#, Some(9)),
+            r#"{"_meta":{"progressToken":9},"x":1}"#
+        );
+        assert_eq!(legacy(r#"{"_meta":{"progressToken":"a"},"x":1}"#, None), r#"{"x":1}"#);
+        assert_eq!(legacy(r#"{"_meta":{"y":1}}"#, Some(9)), r#"{"_meta":{"y":1}}"#);
+    }
+
+    #[test]
+    fn a_retry_adds_members_and_a_first_call_cannot_pretend_to_be_one() {
+        let more = [("inputResponses", raw(r#"{"k":{}}"#)), ("requestState", raw("\"s\""))];
+        let added = r#""inputResponses":{"k":{}},"requestState":"s""#;
+        assert_eq!(
+            modern(Some(r#"{"name":"x"}"#), None, &more),
+            format!(r#"{{"_meta":{{{CLAIMED}}},{added},"name":"x"}}"#)
+        );
+        assert_eq!(modern(Some("{}"), None, &more), format!(r#"{{"_meta":{{{CLAIMED}}},{added}}}"#));
+        assert_eq!(
+            modern(Some(r#"{"requestState":"old","name":"x","task":{}}"#), None, &more),
+            format!(r#"{{"requestState":"s","name":"x","_meta":{{{CLAIMED}}},"inputResponses":{{"k":{{}}}}}}"#)
+        );
+        assert_eq!(
+            modern(Some(r#"{"requestState":"old","inputResponses":{},"name":"x","t\u0061sk":{}}"#), None, &[]),
+            format!(r#"{{"name":"x","_meta":{{{CLAIMED}}}}}"#)
+        );
+    }
+
+    #[test]
+    fn a_legacy_server_sees_no_trace_of_the_modern_era() {
+        assert_eq!(
+            legacy(
+                &format!(
+                    r#"{{"_meta":{{{CLAIMED},"traceparent":"t","progressToken":1}},"name":"echo","arguments":{{"task":1}},"task":{{}},"inputResponses":{{}},"requestState":"s"}}"#
+                ),
+                Some(3)
+            ),
+            r#"{"_meta":{"traceparent":"t","progressToken":3},"name":"echo","arguments":{"task":1}}"#
+        );
+        assert_eq!(legacy(&format!(r#"{{"_meta":{{{CLAIMED}}}}}"#), Some(3)), "{}");
+        assert_eq!(legacy(&format!(r#"{{"name":"x","_meta":{{{CLAIMED}}},"z":1}}"#), None), r#"{"name":"x","z":1}"#);
+        assert_eq!(legacy(r#"{"_meta":7,"a":1}"#, None), r#"{"a":1}"#);
+        assert_eq!(to_legacy(None, Some(WireId(1))), Vec::<Raw>::new());
+    }
+
+    #[test]
+    fn the_payload_is_not_copied() {
+        let big = format!(r#"{{"name":"x","arguments":"{}"}}"#, "y".repeat(100_000));
+        let capabilities = raw("{}");
+        let claims = Claims { capabilities: &capabilities, info: None, level: None };
+        let params = raw(&big);
+        let pieces = to_modern(Some(&params), &claims, None, &[]);
+        assert_eq!((pieces.len(), pieces[1].as_ptr()), (2, params[1..].as_ptr()));
+        let params = raw(&big.replacen('{', r#"{"_meta":{"a":1},"#, 1));
+        let within = |piece: &Raw| params.as_ptr_range().contains(&piece.as_ptr());
+        for pieces in [to_modern(Some(&params), &claims, None, &[]), to_legacy(Some(&params), None)] {
+            assert!(pieces.iter().any(|piece| piece.len() > 100_000 && within(piece)), "{} pieces", pieces.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back_is_the_same(
+            payload in proptest::collection::btree_map("[a-z]{1,5}", "[a-z_\"\\\\ü]{0,8}", 0..4),
+            vendor in proptest::collection::btree_map("v/[a-z]{1,3}", 0u32..9, 0..3),
+        ) {
+            let mut tree = serde_json::to_value(&payload).expect("json");
+            if !vendor.is_empty() {
+                tree["_meta"] = serde_json::to_value(&vendor).expect("json");
+            }
+            let capabilities = raw("{}");
+            let claims = Claims { capabilities: &capabilities, info: None, level: Some(Level::Debug) };
+            let there = Raw::from(to_modern(Some(&raw(&tree.to_string())), &claims, None, &[]).concat());
+            let back = to_legacy(Some(&there), None).concat();
+            tree.as_object_mut().expect("object").shift_remove("task");
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&back).expect("valid"), tree);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What kind a result is, and a result as a client of the other era takes it (PROTOCOL 3.A.1, 3.B.1, 3.C).
+//!
+//! In: raw results. Out: the same with a few members more or less; the payload in them is a slice. Owns nothing. May not:
+//! let anything but a complete result pass to a legacy client (it would read a question as an empty success).
+
+use bytes::Bytes;
+
+use crate::mcp::error::INTERNAL_ERROR;
+use crate::mcp::meta::SERVER_INFO;
+use crate::mcp::scan::{self, may_hold};
+use crate::mcp::splice::{Object, Pieces};
+use crate::mcp::{ErrorObject, Method, Raw};
+
+use super::tools;
+pub use super::tools::{tools_to_legacy, tools_to_modern};
+
+/// What a modern server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResultKind {
+    /// The end of the call. Also what does not say: results of the legacy era do not.
+    Complete,
+    /// A question to the client, to be answered with the call made again.
+    InputRequired,
+    /// The handle of a task that runs on.
+    Task,
+    /// A kind that hub does not know.
+    Unknown(String),
+}
+
+/// The kind of a result. Servers write `resultType` first, so little of a large result is looked at.
+pub fn kind(result: &Raw) -> ResultKind {
+    match result_type(result) {
+        None => ResultKind::Complete,
+        Some(raw) => match scan::unquote(&raw).as_deref() {
+            Some("complete") => ResultKind::Complete,
+            Some("input_required") => ResultKind::InputRequired,
+            Some("task") => ResultKind::Task,
+            Some(other) => ResultKind::Unknown(other.to_owned()),
+            None => ResultKind::Unknown(String::from_utf8_lossy(&raw).into_owned()),
+        },
+    }
+}
+
+fn result_type(result: &Raw) -> Option<Raw> {
+    let is_it = |key: &[u8]| scan::key_is(key, "resultType");
+    let mut members = scan::members(result, scan::skip_space(result, 0))?;
+    // The first one costs nothing; for the others, one search tells whether a scan is needed.
+    let mut at_first = None;
+    let first = members.step(|bytes, key, at| {
+        at_first = is_it(&bytes[key.clone()]).then_some(at);
+        if at_first.is_some() || may_hold(bytes, "\"resultType\"") {
+            scan::value_end(bytes, at)
+        } else {
+            Ok(bytes.len())
+        }
+    });
+    let first = first.ok()??;
+    if at_first.is_some() {
+        return Some(result.slice(first.value));
+    }
+    let found = members.map_while(Result::ok).find(|member| is_it(&result[member.key.clone()]))?;
+    Some(result.slice(found.value))
+}
+
+/// What hub adds to a legacy server's result.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// The server's `serverInfo` object.
+    pub server_info: &'a Raw,
+    /// How long a client may keep a cacheable result, in milliseconds.
+    pub ttl_ms: u64,
+    /// Who may share it: `private` or `public`.
+    pub scope: &'static str,
+}
+
+/// Whether results of a method carry cache hints (2026-07-28, server/utilities/caching).
+pub fn is_cacheable(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::Discover
+            | Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList
+            | Method::ResourcesRead
+    )
+}
+
+/// A legacy server's result for a modern client, in pieces.
+pub fn to_modern(method: &Method, result: &Raw, stamp: &Stamp<'_>) -> Result<Vec<Raw>, ErrorObject> {
+    let start = scan::skip_space(result, 0);
+    if result.get(start) != Some(&b'{') {
+        return Err(not_an_object());
+    }
+    let ttl = stamp.ttl_ms.to_string();
+    let scope = format!("\"{}\"", stamp.scope);
+    let mut added: Vec<(&str, &[u8])> = vec![("resultType", b"\"complete\"")];
+    if is_cacheable(method) {
+        added.extend([("ttlMs", ttl.as_bytes()), ("cacheScope", scope.as_bytes())]);
+    }
+    let edits_tools =
+        *method == Method::ToolsList && (may_hold(result, "\"x-mcp-header\"") || may_hold(result, "\"execution\""));
+    let replaces = |key: &str| may_hold(result, &format!("\"{key}\""));
+    if !edits_tools && !replaces("_meta") && !added.iter().any(|(key, _)| replaces(key)) {
+        return Ok(prepended(result, start, &added, stamp.server_info));
+    }
+    let object = Object::scan(result).ok_or_else(not_an_object)?;
+    let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
+    let meta =
+        meta.map_or_else(|| fresh_meta(stamp.server_info), |meta| meta.edit(&[(SERVER_INFO, Some(stamp.server_info))]));
+    let mut edits: Vec<(&str, Option<Raw>)> =
+        added.iter().map(|(key, value)| (*key, Some(Bytes::copy_from_slice(value)))).collect();
+    edits.push(("_meta", Some(meta)));
+    if edits_tools {
+        edits.extend(tools::each(&object, tools_to_modern).map(|tools| ("tools", Some(tools))));
+    }
+    Ok(object.pieces(&edits))
+}
+
+/// `{added,"_meta":{…},` and the old members, which are not looked at.
+fn prepended(result: &Raw, start: usize, added: &[(&str, &[u8])], server_info: &Raw) -> Vec<Raw> {
+    let mut out = Pieces::default();
+    for (index, (key, value)) in added.iter().enumerate() {
+        out.glue(if index == 0 { b"{\"" } else { b",\"" });
+        out.glue(key.as_bytes());
+        out.glue(b"\":");
+        out.glue(value);
+    }
+    out.glue(b",\"_meta\":");
+    out.glue(&fresh_meta(server_info));
+    let rest = scan::skip_space(result, start + 1);
+    if result.get(rest) != Some(&b'}') {
+        out.glue(b",");
+    }
+    out.put(&result.slice(rest..));
+    out.finish()
+}
+
+fn fresh_meta(server_info: &Raw) -> Raw {
+    Bytes::from([b"{\"", SERVER_INFO.as_bytes(), b"\":", server_info, b"}"].concat())
+}
+
+fn not_an_object() -> ErrorObject {
+    ErrorObject::new(INTERNAL_ERROR, "the server's result is not an object")
+}
+
+/// A modern server's result for a legacy session. Anything but a complete one is an error: questions are asked elsewhere
+/// ([`super::rounds`]).
+pub fn to_legacy(method: &Method, result: Raw) -> Result<Raw, ErrorObject> {
+    let refuse = |what: &str| Err(ErrorObject::new(INTERNAL_ERROR, format!("the server answered with {what}")));
+    match kind(&result) {
+        ResultKind::Complete => {}
+        ResultKind::InputRequired => return refuse("a question that cannot be asked here"),
+        ResultKind::Task => return refuse("a task that was not asked for"),
+        ResultKind::Unknown(other) => return refuse(&format!("an unknown result type `{other:.40}`")),
+    }
+    let object = Object::scan(&result).ok_or_else(not_an_object)?;
+    let mut edits: Vec<(&str, Option<Raw>)> = ["resultType", "ttlMs", "cacheScope"].map(|key| (key, None)).into();
+    match method {
+        Method::ToolsList => edits.extend(tools::each(&object, tools_to_legacy).map(|tools| ("tools", Some(tools)))),
+        Method::ToolsCall => {
+            if let Some(structured) = object.get("structuredContent").filter(|value| value.first() != Some(&b'{')) {
+                edits.push(("structuredContent", None));
+                if object.get("content").is_none_or(|content| is_empty_array(&content)) {
+                    edits.push(("content", Some(text_content(&structured))));
+                }
+            }
+        }
+        _ => {}
+    }
+    let touched = edits.iter().any(|(key, value)| value.is_some() || object.get(key).is_some());
+    Ok(if touched { object.edit(&borrowed(&edits)) } else { result })
+}
+
+fn borrowed<'a>(edits: &'a [(&'a str, Option<Raw>)]) -> Vec<(&'a str, Option<&'a [u8]>)> {
+    edits.iter().map(|(key, value)| (*key, value.as_deref())).collect()
+}
+
+fn is_empty_array(raw: &Raw) -> bool {
+    raw.first() == Some(&b'[') && raw.get(scan::skip_space(raw, 1)) == Some(&b']')
+}
+
+/// The `content` of a tool result that has only a structured one.
+fn text_content(structured: &Raw) -> Raw {
+    let text = String::from_utf8_lossy(structured);
+    Bytes::from(serde_json::json!([{ "type": "text", "text": text }]).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Raw {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
+
+    #[test]
+    fn kinds() {
+        for (text, expected) in [
+            (r#"{"resultType":"complete","x":1}"#, ResultKind::Complete),
+            (r#"{"x":{"resultType":"task"},"y":"\"resultType\":"}"#, ResultKind::Complete),
+            ("{}", ResultKind::Complete),
+            (r#" { "a":[1,{"b":2}], "result\u0054ype" : "input_required" }"#, ResultKind::InputRequired),
+            (r#"{"content":[],"resultType":"task"}"#, ResultKind::Task),
+            (r#"{"resultType":"new"}"#, ResultKind::Unknown("new".into())),
+            (r#"{"resultType":null}"#, ResultKind::Unknown("null".into())),
+            ("[]", ResultKind::Complete),
+        ] {
+            assert_eq!(kind(&raw(text)), expected, "{text}");
+        }
+    }
+
+    const STAMPED: &str = r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}"#;
+
+    fn modern(method: &Method, text: &str) -> Result<String, ErrorObject> {
+        let info = raw(r#"{"name":"s"}"#);
+        let pieces = to_modern(method, &raw(text), &Stamp { server_info: &info, ttl_ms: 0, scope: "private" })?;
+        Ok(String::from_utf8(pieces.concat()).expect("text"))
+    }
+
+    #[test]
+    fn what_a_modern_result_must_have_is_added() {
+        let call = |text: &str| modern(&Method::ToolsCall, text).expect("an object");
+        assert_eq!(call("{}"), format!(r#"{{"resultType":"complete",{STAMPED}}}"#));
+        assert_eq!(call(r#"{ "content":[] }"#), format!(r#"{{"resultType":"complete",{STAMPED},"content":[] }}"#));
+        assert_eq!(
+            call(
+                r#"{"content":[],"_meta":{"v":1,"io.modelcontextprotocol/serverInfo":{}},"resultType":"input_required"}"#
+            ),
+            r#"{"content":[],"_meta":{"v":1,"io.modelcontextprotocol/serverInfo":{"name":"s"}},"resultType":"complete"}"#
+        );
+        assert_eq!(call(r#"{"_meta":null}"#), format!(r#"{{{STAMPED},"resultType":"complete"}}"#));
+        assert_eq!(
+            modern(&Method::ResourcesRead, r#"{"contents":[]}"#).expect("an object"),
+            format!(r#"{{"resultType":"complete","ttlMs":0,"cacheScope":"private",{STAMPED},"contents":[]}}"#)
+        );
+        assert_eq!(
+            modern(&Method::PromptsList, r#"{"ttlMs":9,"prompts":[],"cacheScope":"public"}"#).expect("an object"),
+            format!(r#"{{"ttlMs":0,"prompts":[],"cacheScope":"private","resultType":"complete",{STAMPED}}}"#)
+        );
+        for text in ["[]", "null", "\"x\""] {
+            assert_eq!(modern(&Method::ToolsCall, text).expect_err("no object").code, INTERNAL_ERROR);
+        }
+    }
+
+    #[test]
+    fn tools_are_cleaned_for_a_modern_client() {
+        let list = r#"{"tools":[{"name":"a","execution":{}},{"name":"b","inputSchema":{"x-mcp-header":"no"}}],"nextCursor":"n"}"#;
+        let seen = modern(&Method::ToolsList, list).expect("an object");
+        assert!(
+            seen.starts_with(r#"{"tools":[{"name":"a"},{"name":"b","inputSchema":{}}],"nextCursor":"n","#),
+            "{seen}"
+        );
+    }
+
+    #[test]
+    fn a_large_result_is_not_copied() {
+        let text = raw(&format!(r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#, "x".repeat(1 << 20)));
+        let info = raw("{}");
+        let stamp = Stamp { server_info: &info, ttl_ms: 0, scope: "private" };
+        let pieces = to_modern(&Method::ToolsCall, &text, &stamp).expect("an object");
+        assert_eq!((pieces.len(), pieces[1].as_ptr()), (2, text[1..].as_ptr()));
+        let same = to_legacy(&Method::ToolsCall, text.clone()).expect("complete");
+        assert_eq!(same.as_ptr(), text.as_ptr());
+    }
+
+    fn legacy(method: &Method, text: &str) -> String {
+        String::from_utf8(to_legacy(method, raw(text)).expect("complete").to_vec()).expect("text")
+    }
+
+    #[test]
+    fn modern_members_are_taken_out_for_a_legacy_client() {
+        assert_eq!(
+            legacy(
+                &Method::ResourcesRead,
+                r#"{"resultType":"complete","ttlMs":1,"contents":[],"cacheScope":"public","_meta":{"x":1}}"#
+            ),
+            r#"{"contents":[],"_meta":{"x":1}}"#
+        );
+        let plain = r#"{ "messages":[] }"#;
+        assert_eq!(legacy(&Method::PromptsGet, plain), plain);
+        assert_eq!(
+            legacy(&Method::ToolsList, r#"{"resultType":"complete","tools":[{"name":"a","outputSchema":{}}]}"#),
+            r#"{"tools":[{"name":"a"}]}"#
+        );
+        for text in
+            [r#"{"resultType":"input_required"}"#, r#"{"x":1,"resultType":"task"}"#, r#"{"resultType":"z"}"#, "[]"]
+        {
+            assert_eq!(to_legacy(&Method::ToolsCall, raw(text)).expect_err("refused").code, INTERNAL_ERROR, "{text}");
+        }
+    }
+
+    #[test]
+    fn structured_content_is_an_object_or_goes() {
+        let call = |text: &str| legacy(&Method::ToolsCall, text);
+        let fine = r#"{"content":[],"structuredContent":{"a":1}}"#;
+        assert_eq!(call(fine), fine);
+        assert_eq!(
+            call(r#"{"resultType":"complete","content":[{"type":"text","text":"[1]"}],"structuredContent":[1]}"#),
+            r#"{"content":[{"type":"text","text":"[1]"}]}"#
+        );
+        let added = r#"{"content":[{"type":"text","text":"[\"a\"]"}]}"#;
+        assert_eq!(call(r#"{"content":[ ],"structuredContent":["a"]}"#), added);
+        assert_eq!(call(r#"{"structuredContent":["a"],"resultType":"complete"}"#), added);
+        assert_eq!(call(r#"{"content":[{}],"structuredContent":null}"#), r#"{"content":[{}]}"#);
+    }
+}
