@@ -38,9 +38,10 @@
 //! | 3 | [`server`] | one MCP server: the mux (pure), the instance task, the server task |
 //! | 4 | [`aggregate`] | many servers as one: names, lists, routing |
 //! | 5 | [`session`] | legacy sessions: their streams, asks and the method table |
-//! | 6 | [`http`], [`control`] | the edge (the only room that knows status codes); hub talking to hub |
-//! | 7 | [`daemon`] | bootstrap, supervisor, reload, shutdown |
-//! | 8 | [`cli`] | one file per verb |
+//! | 6 | [`exchange`] | modern requests: one exchange each, calls that are parked between two, listeners |
+//! | 7 | [`http`], [`control`] | the edge (the only room that knows status codes); hub talking to hub |
+//! | 8 | [`daemon`] | bootstrap, supervisor, reload, shutdown |
+//! | 9 | [`cli`] | one file per verb |
 //!
 //! # The hot path
 //!
@@ -59,6 +60,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod exchange;
 pub mod http;
 pub mod limits;
 pub mod mcp;

@@ -25,6 +25,7 @@ use crate::aggregate::Aggregate;
 use crate::child::{Journal, LogFiles};
 use crate::config::{Config, HubSpec, Problem, file};
 use crate::control::{Desk, Facts};
+use crate::exchange::Exchanges;
 use crate::http::{self, Settings};
 use crate::limits;
 use crate::platform::dirs::Dirs;
@@ -101,8 +102,9 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     drop(scope.spawn("sessions", sessions.clone().keep(limits::SESSION_SWEEP, scope.stopping().clone())));
     let follow = sessions.clone().follow(aggregate.changes(), scope.stopping().clone());
     drop(scope.spawn("aggregate-changes", follow));
+    let exchanges = Exchanges::new(scope.clone());
     let meter = Meter::new(started.world.guardian.run_id());
-    let ctx = http::Context::new(seen.clone(), settings_seen, aggregate, sessions.clone(), meter.clone());
+    let ctx = http::Context::new(seen.clone(), settings_seen, aggregate, (sessions.clone(), exchanges), meter.clone());
     let socket = socket.into_std().context("handing the hub socket over")?;
     let address = socket.local_addr().context("asking for the hub port")?;
     let url = format!("http://{address}");

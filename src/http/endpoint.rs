@@ -1,4 +1,5 @@
-//! One MCP endpoint over Streamable HTTP, revisions up to 2025-11-25 (PROTOCOL 1.13 to 1.18).
+//! One MCP endpoint over Streamable HTTP: sessions of revisions up to 2025-11-25 (PROTOCOL 1.13 to 1.18), and the way to
+//! `modern` for what claims to be of a later one.
 //!
 //! In: a request whose origin, path and HTTP method are checked. Out: a [`Reply`]. Owns nothing. May not: pick a status,
 //! or decide what a message means (that is `session::dispatch`).
@@ -11,11 +12,11 @@ use hyper::{Method, Request as HttpRequest};
 
 use crate::limits::BATCH_MAX;
 use crate::mcp::message::{self, Body};
-use crate::mcp::{Era, ErrorObject, Message, Outcome, ProtocolVersion, sse};
+use crate::mcp::{ErrorObject, Message, Outcome, ProtocolVersion, sse};
 use crate::session::{Asked, EndpointId, EventId, Form, FromClient, Kind, Session, Target, Transport};
 
 use super::respond::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
-use super::{Context, Refusal, Reply, accept_header, body, reply, respond};
+use super::{Context, Refusal, Reply, accept_header, body, modern, reply, respond};
 
 /// Serves `GET`, `POST` and `DELETE` of `/mcp`.
 pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpRequest<Incoming>) -> Reply {
@@ -40,40 +41,17 @@ async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<In
     match message::parse_body(&body) {
         Ok(Body::One(message)) => {
             let message = FromClient::from(message);
-            refuse_modern(&headers, &message)?;
-            one(ctx, endpoint, &headers, form, message).await
+            match (modern::classify(&headers, &message)?, message) {
+                (modern::Kind::Request, FromClient::Request(asked)) => {
+                    modern::serve(ctx, endpoint, headers, form, asked).await
+                }
+                (modern::Kind::Notification, _) => Ok(respond::accepted()),
+                (_, message) => one(ctx, endpoint, &headers, form, message).await,
+            }
         }
         Ok(Body::Batch(elements)) => batch(ctx, endpoint, &headers, form, elements).await,
         Err(not) => Err(Refusal::malformed(not.id().cloned(), not.to_error())),
     }
-}
-
-/// The one place where the modern revision plugs in: a message that claims it (PROTOCOL 2.1, rows 5 to 9) is refused as a
-/// server does that never heard of it. Clients that probe with `server/discover` then fall back to `initialize`
-/// (CLIENTS A2).
-fn refuse_modern(headers: &HeaderMap, message: &FromClient) -> Result<(), Refusal> {
-    let modern_header = names_modern(headers);
-    let (id, claims, initialize) = match message {
-        FromClient::Request(asked) => {
-            (Some(&asked.id), asked.params.claims_modern(), asked.method == crate::mcp::Method::Initialize)
-        }
-        FromClient::Notification(_, params) => (None, params.claims_modern(), false),
-        FromClient::Response(_) => (None, false, false),
-    };
-    if claims || (modern_header && !initialize) {
-        return Err(Refusal::malformed(id.cloned(), no_claims()));
-    }
-    Ok(())
-}
-
-fn names_modern(headers: &HeaderMap) -> bool {
-    let named = header(headers, &PROTOCOL_VERSION).and_then(ProtocolVersion::parse);
-    named.is_some_and(|version| version.era() == Era::Modern)
-}
-
-fn no_claims() -> ErrorObject {
-    let latest = ProtocolVersion::LATEST_LEGACY;
-    ErrorObject::invalid_request(format!("Invalid request: this endpoint speaks {latest} and earlier; send initialize"))
 }
 
 async fn one(
@@ -147,6 +125,9 @@ async fn batch(
     elements: Vec<Result<Message, message::NotAMessage>>,
 ) -> Result<Reply, Refusal> {
     let refuse = |why: &str| Refusal::malformed(None, ErrorObject::invalid_request(format!("Invalid request: {why}")));
+    if modern::names_modern(headers) || elements.iter().flatten().any(modern::claims) {
+        return Err(refuse("this revision has no batches"));
+    }
     let session = find(ctx, endpoint, headers).await?;
     if session.version() != ProtocolVersion::V2025_03_26 {
         return Err(refuse("batches exist in revision 2025-03-26 only"));
@@ -160,9 +141,6 @@ async fn batch(
     let messages: Vec<Message> =
         elements.into_iter().collect::<Result<_, _>>().map_err(|not| Refusal::malformed(None, not.to_error()))?;
     let messages: Vec<FromClient> = messages.into_iter().map(FromClient::from).collect();
-    for message in &messages {
-        refuse_modern(headers, message).map_err(|_claim| Refusal::malformed(None, no_claims()))?;
-    }
     let target = target(ctx, endpoint);
     let requests = messages.iter().filter(|message| matches!(message, FromClient::Request(_))).count();
     // Several responses as events, unless the client takes only JSON.
@@ -219,7 +197,7 @@ async fn delete(ctx: &Arc<Context>, endpoint: &EndpointId, headers: &HeaderMap) 
 
 /// `GET` and `DELETE` have no meaning in the modern revision (PROTOCOL 2.1, row 2).
 fn refuse_modern_method(headers: &HeaderMap) -> Result<(), Refusal> {
-    if names_modern(headers) {
+    if modern::names_modern(headers) {
         return Err(Refusal::WrongMethod { allow: "POST" });
     }
     Ok(())

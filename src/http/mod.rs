@@ -14,6 +14,7 @@ pub mod guard;
 mod health;
 pub mod held;
 mod metrics;
+mod modern;
 pub mod reply;
 pub mod respond;
 mod route;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Aggregate;
 use crate::config::{HubSpec, ServerName};
+use crate::exchange::Exchanges;
 use crate::limits;
 use crate::server::Registry;
 use crate::server::usage::Meter;
@@ -84,6 +86,8 @@ pub struct Context {
     pub aggregate: Arc<Aggregate>,
     /// All sessions.
     pub sessions: Arc<Sessions>,
+    /// All modern requests.
+    pub exchanges: Arc<Exchanges>,
     /// How long what may stay silent.
     pub timing: reply::Timing,
     /// Room for connections, over all listeners.
@@ -104,7 +108,7 @@ impl Context {
         registry: watch::Receiver<Arc<Registry>>,
         settings: watch::Receiver<Arc<Settings>>,
         aggregate: Arc<Aggregate>,
-        sessions: Arc<Sessions>,
+        (sessions, exchanges): (Arc<Sessions>, Arc<Exchanges>),
         meter: Arc<Meter>,
     ) -> Self {
         Self {
@@ -112,6 +116,7 @@ impl Context {
             settings,
             aggregate,
             sessions,
+            exchanges,
             timing: reply::Timing::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
             bodies: Arc::default(),

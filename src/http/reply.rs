@@ -1,7 +1,8 @@
-//! From a stream of a session to the answer of an HTTP request: JSON if the response comes first, else events.
+//! From a stream to the answer of an HTTP request: JSON if the response comes first, else events.
 //!
-//! In: the reader of a stream. Out: a [`Reply`]. The body owns the reader; dropping it (the client went away) leaves the
-//! stream to be resumed. May not: pick a status; send anything but whole events.
+//! In: the reader of a stream. Out: a [`Reply`]. The body owns the reader; dropping it (the client went away) leaves a
+//! session's stream to be resumed, and gives up what a modern request was about. May not: pick a status; send anything
+//! but whole events.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::exchange::Occupied;
 use crate::limits;
 use crate::mcp::line::without_newlines;
 use crate::mcp::{ProtocolVersion, sse};
@@ -58,12 +60,7 @@ pub(super) async fn post(
     timing: Timing,
     stop: &CancellationToken,
 ) -> Reply {
-    let first = poll_fn(|context| reader.poll_first(context));
-    let first = match tokio::time::timeout(timing.commit_after, first).await {
-        Ok(first) => first,
-        Err(_elapsed) if reader.commit() => First::Events,
-        Err(_elapsed) => poll_fn(|context| reader.poll_first(context)).await,
-    };
+    let first = first(&reader, &mut None, timing).await;
     match first {
         First::One(pieces) if !array => respond::json_pieces(pieces),
         First::One(pieces) => respond::json(in_array(&[pieces])),
@@ -74,6 +71,57 @@ pub(super) async fn post(
             session.remember(reader.stream());
             events(session, reader, true, timing, stop)
         }
+    }
+}
+
+/// What a modern request still does before its answer is up to a server: waits for the server to be known.
+pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The answer to a modern request, which `work` brings about. `events`: the client takes nothing else.
+pub(super) async fn exchange(
+    mut occupied: Occupied,
+    work: Work,
+    events: bool,
+    timing: Timing,
+    stop: &CancellationToken,
+) -> Reply {
+    let reader = occupied.reader();
+    let mut work = Some(work);
+    match first(&reader, &mut work, timing).await {
+        First::One(pieces) => {
+            occupied.delivered();
+            match occupied.seat().code() {
+                None if events => respond::event_stream(sse::event(None, &pieces).into()),
+                code => respond::modern(pieces, code),
+            }
+        }
+        // It was cancelled while hub stops: nothing will come.
+        First::All(_) | First::Nothing => respond::event_stream(ReplyBody::Empty),
+        First::Events => {
+            let mut body = EventBody::new(reader, Dialect::Streamable, timing, stop);
+            body.stop = Some(Box::pin(stop.clone().cancelled_owned()));
+            body.modern = Some(Modern { occupied, work });
+            respond::event_stream(ReplyBody::stream(body))
+        }
+    }
+}
+
+/// Waits for what a stream turns out to be; events, if it does not show in time. Does `work` meanwhile.
+async fn first(reader: &Reader, work: &mut Option<Work>, timing: Timing) -> First {
+    let wait = |work: &mut Option<Work>, context: &mut TaskContext<'_>| {
+        poll_work(work, context);
+        reader.poll_first(context)
+    };
+    match tokio::time::timeout(timing.commit_after, poll_fn(|context| wait(work, context))).await {
+        Ok(first) => first,
+        Err(_elapsed) if reader.commit() => First::Events,
+        Err(_elapsed) => poll_fn(|context| wait(work, context)).await,
+    }
+}
+
+fn poll_work(work: &mut Option<Work>, context: &mut TaskContext<'_>) {
+    if work.as_mut().is_some_and(|work| work.as_mut().poll(context).is_ready()) {
+        *work = None;
     }
 }
 
@@ -119,13 +167,39 @@ pub(super) struct EventBody {
     timer: Option<Pin<Box<Sleep>>>,
     /// Streams that wait for nothing end when the listener stops; responses are still awaited.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    modern: Option<Modern>,
+}
+
+/// What stands behind the stream of a modern request.
+struct Modern {
+    occupied: Occupied,
+    work: Option<Work>,
 }
 
 impl EventBody {
     pub(super) fn new(reader: Reader, dialect: Dialect, timing: Timing, stop: &CancellationToken) -> Self {
         let endless = reader.stream().kind() == Kind::Get;
         let stop = endless.then(|| Box::pin(stop.clone().cancelled_owned()));
-        Self { reader, dialect, timing, ready: VecDeque::new(), sent_at: Instant::now(), timer: None, stop }
+        Self {
+            reader,
+            dialect,
+            timing,
+            ready: VecDeque::new(),
+            sent_at: Instant::now(),
+            timer: None,
+            stop,
+            modern: None,
+        }
+    }
+
+    /// Everything was handed out, unless the reader was cut off for being slow.
+    fn over(&mut self) {
+        if let Some(modern) = &mut self.modern
+            && self.reader.stream().finished_at().is_some()
+            && !self.reader.is_cut_off()
+        {
+            modern.occupied.delivered();
+        }
     }
 
     fn encode(&mut self, seq: u64, pieces: &[Bytes; 3]) {
@@ -185,17 +259,29 @@ impl Body for EventBody {
             if let Some(bytes) = this.ready.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
+            if let Some(modern) = &mut this.modern {
+                poll_work(&mut modern.work, context);
+            }
             match this.reader.poll_event(context) {
                 Poll::Ready(Some(entry)) => {
                     this.sent_at = Instant::now();
                     this.encode(entry.seq, &entry.pieces);
                     continue;
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    this.over();
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {}
             }
             if this.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(context).is_ready()) {
-                return Poll::Ready(None);
+                this.stop = None;
+                match &this.modern {
+                    None => return Poll::Ready(None),
+                    // Whoever works for it says what there is to say.
+                    Some(modern) => modern.occupied.stop(),
+                }
+                continue;
             }
             if this.poll_silence(context).is_pending() {
                 return Poll::Pending;

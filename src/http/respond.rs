@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use crate::mcp::error::{HTTP_REFUSED, SESSION_NOT_FOUND};
+use crate::mcp::error::{self, HTTP_REFUSED, SESSION_NOT_FOUND};
 use crate::mcp::{ErrorObject, RequestId, message};
 
 use super::body::{PIECES_MAX, ReplyBody};
@@ -184,6 +184,23 @@ pub fn json_pieces(pieces: [Bytes; PIECES_MAX]) -> Reply {
         return json(ReplyBody::pieces([joined, Bytes::new(), Bytes::new()]));
     }
     json(ReplyBody::pieces(pieces))
+}
+
+/// A modern response in pieces, whose status says what kind of error it is (PROTOCOL 2.2.10).
+pub fn modern(pieces: [Bytes; PIECES_MAX], code: Option<i64>) -> Reply {
+    let mut reply = json_pieces(pieces);
+    *reply.status_mut() = match code {
+        Some(
+            error::PARSE_ERROR
+            | error::INVALID_REQUEST
+            | error::HEADER_MISMATCH
+            | error::MISSING_CAPABILITY
+            | error::UNSUPPORTED_VERSION,
+        ) => StatusCode::BAD_REQUEST,
+        Some(error::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        _ => StatusCode::OK,
+    };
+    reply
 }
 
 /// Replies below this many bytes are written as one piece.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, Face, Listener, Settings};
 use crate::aggregate::Aggregate;
+use crate::exchange::Exchanges;
 use crate::limits;
 use crate::server::usage::Meter;
 use crate::session::{self, Sessions};
@@ -26,7 +27,8 @@ fn context() -> Context {
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
     let aggregate = Aggregate::new(registry.clone());
     let sessions = Sessions::new(session::Options::default(), None, Scope::new());
-    Context::new(registry, settings, aggregate, sessions, Meter::new("test"))
+    let exchanges = Exchanges::new(Scope::new());
+    Context::new(registry, settings, aggregate, (sessions, exchanges), Meter::new("test"))
 }
 
 fn start(ctx: &Context) -> (Listener, SocketAddr) {

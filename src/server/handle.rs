@@ -115,9 +115,12 @@ impl InstanceHandle {
         self.send(Command::Cancel { call, reason }).await.ok();
     }
 
-    /// As [`Self::cancel`], for a destructor, which cannot wait: does nothing when the queue is full.
-    pub fn cancel_now(&self, call: CallId) {
-        self.commands.try_send(Command::Cancel { call, reason: None }).ok();
+    /// As [`Self::cancel`], for a destructor, which cannot wait. `false` when the queue is full: it must be tried again.
+    pub fn cancel_now(&self, call: CallId) -> bool {
+        !matches!(
+            self.commands.try_send(Command::Cancel { call, reason: None }),
+            Err(mpsc::error::TrySendError::Full(_))
+        )
     }
 
     /// Whether the instance is gone for good; whoever needs one asks the server again.

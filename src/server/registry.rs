@@ -66,6 +66,11 @@ impl ServerHandle {
         &self.name
     }
 
+    /// Whether both lead to the same server, and not to another one that has its name now.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.commands.same_channel(&other.commands)
+    }
+
     /// Its configuration now.
     pub fn spec(&self) -> Arc<ServerSpec> {
         self.spec.borrow().clone()

@@ -61,6 +61,16 @@ impl Params {
         self.object.as_ref()?.get_str(key)
     }
 
+    /// A raw member of `_meta`.
+    pub fn meta(&self, key: &str) -> Option<Raw> {
+        self.meta.as_ref()?.get(key)
+    }
+
+    /// All members, if there are any params.
+    pub fn object(&self) -> Option<&Object> {
+        self.object.as_ref()
+    }
+
     /// The client's progress token: a string or a number, as it was written.
     pub fn progress_token(&self) -> Option<Raw> {
         let token = self.meta.as_ref()?.get("progressToken")?;

@@ -401,6 +401,11 @@ impl Reader {
         Poll::Pending
     }
 
+    /// Whether somebody else reads it now, or nobody because this reader was too slow.
+    pub fn is_cut_off(&self) -> bool {
+        self.stream.lock().reader != Some(self.number)
+    }
+
     /// When silence of a call has lasted too long, unless something comes before.
     pub fn next_beat(&self, silence: Duration) -> Option<Instant> {
         self.stream.lock().progress.iter().map(|progress| progress.heard + silence).min()

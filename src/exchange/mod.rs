@@ -1,0 +1,71 @@
+//! Modern requests (2026-07-28): each stands for itself, and its HTTP exchange is all that its client has.
+//!
+//! In: requests whose headers were checked; deliveries from instances. Out: one answer per seat. [`Exchanges`] owns what
+//! outlives an exchange: parked calls and listeners. May not: know HTTP (statuses, headers, bodies), or keep anything of
+//! one request for the next but by an explicit handle (2026-07-28, basic/index#statelessness).
+
+mod call;
+pub mod claims;
+mod dispatch;
+mod outcome;
+pub mod seat;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::ServerName;
+use crate::mcp::{ErrorObject, Method, RequestId};
+use crate::server::{InstanceHandle, ServerHandle};
+use crate::session::Form;
+use crate::session::replay::Account;
+use crate::tasks::Scope;
+
+pub use claims::Claims;
+pub use seat::{Occupied, Seat};
+
+/// What all exchanges use.
+#[derive(Debug)]
+struct Shared {
+    scope: Scope,
+    /// What streams hold. Nothing of it can be had again, so there is nothing to make room from.
+    account: Account,
+    /// The instance of each server that passing callers use, so that a request does not ask the server's task for it.
+    instances: Mutex<HashMap<ServerName, (ServerHandle, InstanceHandle)>>,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Exchanges {
+    shared: Arc<Shared>,
+}
+
+impl Exchanges {
+    /// No exchange yet. What they start runs in `scope`.
+    pub fn new(scope: Scope) -> Arc<Self> {
+        let shared = Shared { scope, account: Account::default(), instances: Mutex::default() };
+        Arc::new(Self { shared: Arc::new(shared) })
+    }
+
+    /// A seat for one request, with its client on it.
+    pub fn sit(&self, id: RequestId, method: Method, form: Form) -> Occupied {
+        Occupied::new(Seat::new(id, method, form, self.shared.account.clone()))
+    }
+}
+
+impl Shared {
+    /// The instance that serves callers without a session.
+    async fn instance(&self, server: &ServerHandle) -> Result<InstanceHandle, ErrorObject> {
+        let known = {
+            let instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+            instances.get(server.name()).filter(|(of, _)| of.is_same(server)).map(|(_, instance)| instance.clone())
+        };
+        if let Some(known) = known.filter(|instance| !instance.is_closed()) {
+            return Ok(known);
+        }
+        let instance = server.instance(None).await?;
+        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        instances.retain(|_, (_, instance)| !instance.is_closed());
+        instances.insert(server.name().clone(), (server.clone(), instance.clone()));
+        Ok(instance)
+    }
+}

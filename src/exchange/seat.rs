@@ -1,0 +1,147 @@
+//! Where the answer to one modern request goes: one HTTP exchange.
+//!
+//! In: notifications and one outcome, from outlets or from hub itself. Out: messages on a stream of its own, and the
+//! code of an error for the edge, which turns it into a status. Owned by the exchange, and by the call that works for it.
+//! May not: be taken up again by another connection; who leaves it has cancelled (2026-07-28, basic/patterns/cancellation).
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::time::Instant;
+
+use crate::mcp::message::notification_bytes;
+use crate::mcp::splice::Object;
+use crate::mcp::{ErrorObject, Method, Outcome, Raw, RequestId, error};
+use crate::server::CallId;
+use crate::session::replay::Account;
+use crate::session::ring::Weight;
+use crate::session::stream::Opening;
+use crate::session::{Form, Kind, Reader, Stream};
+
+/// What happens when the client of a seat leaves before it has its answer, or hub does.
+pub trait Occupant: Send + Sync {
+    /// The client is gone.
+    fn left(&self, seat: &Seat);
+
+    /// The listener that the client came by is going away, or hub is. Only who waits for nothing in particular ends.
+    fn stop(&self, _seat: &Seat) {}
+}
+
+/// See the module's header.
+pub struct Seat {
+    /// The client's id.
+    pub id: RequestId,
+    /// What it asked for.
+    pub method: Method,
+    /// Its messages.
+    pub stream: Arc<Stream>,
+    code: OnceLock<i64>,
+    occupant: OnceLock<Arc<dyn Occupant>>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("id", &self.id).field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+impl Seat {
+    /// A seat that nobody works for yet. `form` must not be [`Form::Events`]: whether an error has a status of its own
+    /// is only known when it is there.
+    pub(super) fn new(id: RequestId, method: Method, form: Form, account: Account) -> Arc<Self> {
+        let form = if form == Form::Json { Form::Json } else { Form::Either };
+        let opening = Opening { kind: Kind::Post, form, resumable: false, responses: 1 };
+        let stream = Stream::open(opening, account, Instant::now());
+        Arc::new(Self { id, method, stream, code: OnceLock::new(), occupant: OnceLock::new() })
+    }
+
+    /// Says who is to hear when the client leaves. Only the first one counts.
+    pub(super) fn occupy(&self, occupant: Arc<dyn Occupant>) {
+        self.occupant.set(occupant).ok();
+    }
+
+    /// The answer, from hub itself.
+    pub(super) fn answer(&self, call: Option<CallId>, outcome: &Outcome) {
+        if let Outcome::Error(error) = outcome
+            && let Some(code) = code_of(error)
+        {
+            self.code.set(code).ok();
+        }
+        self.stream.respond(call, &self.id, outcome);
+    }
+
+    /// The answer is an error of hub's own.
+    pub fn refuse(&self, error: ErrorObject) {
+        self.answer(None, &error.into());
+    }
+
+    /// The answer, from a server: of its codes only two have a status (PROTOCOL 2.2.10).
+    pub(super) fn relay(&self, call: CallId, outcome: &Outcome) {
+        if let Outcome::Error(error) = outcome
+            && let Some(code) = code_of(error)
+            && (code == error::MISSING_CAPABILITY
+                || (code == error::METHOD_NOT_FOUND && self.method != Method::ToolsCall))
+        {
+            self.code.set(code).ok();
+        }
+        self.stream.respond(Some(call), &self.id, outcome);
+    }
+
+    /// A message before the answer.
+    pub(super) fn tell(&self, weight: Weight, method: &Method, params: Option<&Raw>) -> bool {
+        self.stream.send(weight, notification_bytes(method, params))
+    }
+
+    /// The code of the answer, if that is an error which its HTTP status should tell.
+    pub fn code(&self) -> Option<i64> {
+        self.code.get().copied()
+    }
+}
+
+/// The `code` of a raw error object.
+pub(super) fn code_of(error: &Raw) -> Option<i64> {
+    let code = Object::scan(error)?.get("code")?;
+    std::str::from_utf8(&code).ok()?.parse().ok()
+}
+
+/// The client's presence on a seat. Dropped before everything was delivered: it went away.
+#[derive(Debug)]
+pub struct Occupied {
+    seat: Arc<Seat>,
+    delivered: bool,
+}
+
+impl Occupied {
+    pub(super) fn new(seat: Arc<Seat>) -> Self {
+        Self { seat, delivered: false }
+    }
+
+    /// Which seat.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
+    /// Reads its messages.
+    pub fn reader(&self) -> Reader {
+        self.seat.stream.attach()
+    }
+
+    /// The client has its answer.
+    pub fn delivered(&mut self) {
+        self.delivered = true;
+    }
+
+    /// The listener is going away.
+    pub fn stop(&self) {
+        if let Some(occupant) = self.seat.occupant.get() {
+            occupant.stop(&self.seat);
+        }
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        if let (false, Some(occupant)) = (self.delivered, self.seat.occupant.get()) {
+            occupant.left(&self.seat);
+        }
+    }
+}
