@@ -26,7 +26,6 @@ use crate::child::{Child, Exit, SpawnError};
 use crate::config::{RestartPolicy, Start};
 use crate::limits::{
     BACKOFF_RESET_AFTER, CRASH_LOOP_EXITS_MAX, CRASH_LOOP_WINDOW, DRAIN, FAILED_RETRY_AFTER, SPAWN_PERMIT,
-    STOP_KILL_GRACE,
 };
 use crate::mcp::error::Reason;
 use crate::mcp::{ErrorObject, ListKind};
@@ -75,6 +74,11 @@ pub(super) enum Life {
 pub(super) enum After {
     Stay,
     Start,
+    /// It cannot be used: its end counts as its own, whose reason is known already or is to be found in it.
+    Retry {
+        stage: &'static str,
+        known: bool,
+    },
     End(oneshot::Sender<()>),
 }
 
@@ -125,6 +129,15 @@ impl Life {
             Self::Draining { .. } | Self::Stopping { .. } => State::Stopping,
             Self::Backoff { .. } => State::Backoff,
             Self::Failed { .. } => State::Failed,
+        }
+    }
+
+    /// How far a start has come, as [`Failure::stage`] names it.
+    fn start_stage(&self) -> Option<&'static str> {
+        match self {
+            Self::Opening { .. } => Some("initialize"),
+            Self::Warming { .. } => Some("list"),
+            _ => None,
         }
     }
 
@@ -262,6 +275,7 @@ impl Instance {
                 self.wanted();
             }
             After::Start => self.begin(),
+            After::Retry { .. } => self.again_later(),
             After::End(reply) => {
                 self.life = Life::Over;
                 let error = ErrorObject::internal(Reason::ShuttingDown, "the server was stopped");
@@ -376,24 +390,36 @@ impl Instance {
         }
         if let Some(child) = &mut self.child {
             child.note(why);
+        }
+        if let Some(stage) = self.life.start_stage() {
+            // Often it is about to exit, and its exit says more than the closed pipe.
+            return self.give_up_start(stage, false);
+        }
+        if let Some(child) = &mut self.child {
             child.kill();
         }
         let now = self.now();
         self.mux.down(&format!("the server is gone: {why}"), now);
     }
 
-    /// A start that did not lead to readiness.
-    fn start_failed(&mut self, stage: &str, why: &str) {
-        let message = self.with_stderr(why);
-        tracing::warn!(server = %self.spec.name, generation = self.generation, stage, message, "not ready");
-        self.set_failure(stage, message, String::new());
+    /// Whatever the child still says, it is not ready and will not be.
+    fn give_up_start(&mut self, stage: &'static str, known: bool) {
         if let Some(child) = &mut self.child {
             child.kill();
         }
-        // What comes next is its exit. A deadline that stays in the past would be served before it, again and again.
-        if let Life::Opening { until, .. } | Life::Warming { until } = &mut self.life {
-            *until = Instant::now() + STOP_KILL_GRACE;
-        }
+        self.life = Life::Stopping { after: After::Retry { stage, known } };
+        self.drains.clear();
+        let now = self.now();
+        self.mux.down("the server did not start", now);
+        self.publish();
+    }
+
+    /// A start that did not lead to readiness.
+    fn start_failed(&mut self, stage: &'static str, why: &str) {
+        let message = self.with_stderr(why);
+        tracing::warn!(server = %self.spec.name, generation = self.generation, stage, message, "not ready");
+        self.set_failure(stage, message, String::new());
+        self.give_up_start(stage, true);
     }
 
     pub(super) fn exited(&mut self, exit: Exit) {
@@ -407,23 +433,20 @@ impl Instance {
         self.mux.down(&format!("the server ended ({exit})"), now);
         self.flush();
         let life = std::mem::replace(&mut self.life, Life::Stopped);
+        let unready = "the server ended before it was ready";
         match life {
+            Life::Stopping { after: After::Retry { stage, known } } => {
+                // Of a known reason, the exit that followed was hub's doing.
+                if !known {
+                    self.set_failure(stage, with_tail(unready, &tail), exit.to_string());
+                }
+            }
             Life::Draining { after, .. } | Life::Stopping { after } => return self.stopped(after),
             Life::Ready { .. } => {
                 self.set_failure("run", with_tail("the server ended by itself", &tail), exit.to_string());
             }
-            Life::Opening { .. } | Life::Warming { .. } => {
-                let stage = if matches!(life, Life::Opening { .. }) { "initialize" } else { "list" };
-                match &self.failure {
-                    // `start_failed` already said why; the exit that followed was hub's doing.
-                    Some(known) if known.exit.is_empty() && known.stage == stage => {}
-                    _ => self.set_failure(
-                        stage,
-                        with_tail("the server ended before it was ready", &tail),
-                        exit.to_string(),
-                    ),
-                }
-            }
+            Life::Opening { .. } => self.set_failure("initialize", with_tail(unready, &tail), exit.to_string()),
+            Life::Warming { .. } => self.set_failure("list", with_tail(unready, &tail), exit.to_string()),
             Life::Stopped
             | Life::Queued(_)
             | Life::Spawning(_)
@@ -513,7 +536,7 @@ impl Instance {
         }
         match &self.life {
             Life::Opening { until, .. } | Life::Warming { until } if *until <= now => {
-                let stage = if matches!(self.life, Life::Opening { .. }) { "initialize" } else { "list" };
+                let stage = self.life.start_stage().unwrap_or("initialize");
                 let limit = self.spec.startup_timeout.as_secs_f64();
                 self.start_failed(stage, &format!("no answer within {limit} s (startup_timeout)"));
             }

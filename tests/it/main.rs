@@ -23,6 +23,7 @@ mod handshake;
 mod http_rules;
 mod ids;
 mod leftovers;
+mod life;
 mod logging;
 mod noise;
 mod progress;
