@@ -34,7 +34,7 @@ pub fn discover_result(parts: &Parts<'_>) -> Raw {
     };
     let modern = ProtocolVersion::ALL.into_iter().filter(|version| version.era() == Era::Modern);
     let versions: Vec<String> = modern.map(|version| format!("\"{version}\"")).collect();
-    let known = capabilities.len() + parts.server_info.len() + parts.instructions.map_or(0, |text| text.len());
+    let known = capabilities.len() + parts.server_info.len() + parts.instructions.map_or(0, Raw::len);
     let mut out = BytesMut::with_capacity(known + 256);
     out.put_slice(format!("{{\"resultType\":\"complete\",\"supportedVersions\":[{}]", versions.join(",")).as_bytes());
     out.put_slice(b",\"capabilities\":");

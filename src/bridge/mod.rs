@@ -5,9 +5,11 @@
 //! one call that is asked something ([`parked`], [`rounds`]), no table of them. May not: do I/O or read a clock; see
 //! traffic between two sides of one era.
 
+pub mod ask;
 pub mod capabilities;
 pub mod discover;
 pub mod error;
+pub mod headers;
 pub mod request;
 pub mod result;
 mod tools;

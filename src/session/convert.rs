@@ -1,6 +1,6 @@
 //! What a peer of an older revision cannot read, made readable (PROTOCOL 1.3).
 //!
-//! In: outcomes and asks of a server, answers of a client. Out: the same bytes, unless a search finds what the reader's
+//! In: outcomes and asks of a server. Out: the same bytes, unless a search finds what the reader's
 //! revision does not have. Owns nothing. May not: strip what is merely newer (every SDK tolerates unknown members; an
 //! unknown content type or a missing enum fails the whole message).
 
@@ -189,27 +189,6 @@ fn named_enum(field: &mut Value) -> Option<()> {
     Some(())
 }
 
-/// A client's answer as a child of revision `child` can read it: before 2025-11-25 a sampled message has one content
-/// block, not a list.
-pub(super) fn answer(child: Option<&str>, method: &Method, outcome: Outcome) -> Outcome {
-    let old = child.is_some_and(|version| version < ProtocolVersion::V2025_11_25.as_str());
-    match outcome {
-        Outcome::Result(result) if old && *method == Method::Sampling => {
-            Outcome::Result(one_block(&result).unwrap_or(result))
-        }
-        other => other,
-    }
-}
-
-fn one_block(result: &Raw) -> Option<Raw> {
-    let object = Object::scan(result)?;
-    let content = object.get("content").filter(|content| content.first() == Some(&b'['))?;
-    let blocks: Vec<Raw> = elements(&content).collect();
-    let is_text = |block: &&Raw| Object::scan(block).and_then(|b| b.get_str("type")).is_some_and(|kind| kind == "text");
-    let block = if let [only] = &blocks[..] { only } else { blocks.iter().find(is_text)? };
-    Some(object.edit(&[("content", Some(block))]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,21 +287,5 @@ mod tests {
         let several = params(r#"{"type":"array","items":{"type":"string","enum":["a"]}}"#);
         assert_eq!(ask(L2, &Method::Elicitation, several.clone()).expect_err("refused").code, -32602);
         assert_eq!(ask(L3, &Method::Elicitation, several.clone()).expect("as it is"), several);
-    }
-
-    #[test]
-    fn sampled_content_for_an_older_child() {
-        let of = |child: &str, content: &str| {
-            let text = raw(&format!(r#"{{"role":"assistant","content":{content},"model":"m"}}"#));
-            let Outcome::Result(raw) = answer(Some(child), &Method::Sampling, Outcome::Result(text)) else {
-                panic!("a result")
-            };
-            serde_json::from_slice::<Value>(&raw).expect("json")["content"].clone()
-        };
-        let list = r#"[{"type":"tool_use"},{"type":"text","text":"t"}]"#;
-        assert_eq!(of("2025-06-18", list), json!({"type": "text", "text": "t"}));
-        assert_eq!(of("2025-06-18", r#"[{"type":"image"}]"#), json!({"type": "image"}));
-        assert_eq!(of("2025-11-25", list), serde_json::from_str::<Value>(list).expect("json"));
-        assert_eq!(of("2025-06-18", r#"{"type":"text"}"#), json!({"type": "text"}));
     }
 }

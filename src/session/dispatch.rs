@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
 
 use crate::aggregate::{Aggregate, UriForm};
+use crate::bridge::ask::answer_to_child;
 use crate::limits::CALLS_PER_SESSION_MAX;
 use crate::mcp::error::Reason;
 use crate::mcp::meta::Level;
@@ -17,7 +18,6 @@ use crate::server::registry::{NotRunning, Registered};
 use crate::server::{CallId, Handshake, Hints, NewCall, NewCaller, ServerHandle, next_id};
 
 use super::call::{Call, Effect};
-use super::convert;
 use super::negotiate::{self, Hello};
 use super::outlet::{Nobody, SessionOutlet};
 use super::params::{Asked, Params};
@@ -136,7 +136,7 @@ impl Session {
         if let Some(open) = number.and_then(|number| self.take_ask(number)) {
             let snapshot = open.binding.instance.snapshot();
             let child = snapshot.handshake.as_ref().map(|handshake| handshake.version.as_str());
-            let outcome = convert::answer(child, &open.method, response.outcome);
+            let outcome = answer_to_child(child, &open.method, response.outcome);
             open.binding.instance.answer(open.ask, outcome).await;
         }
     }
