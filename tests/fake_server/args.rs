@@ -19,13 +19,15 @@ pub enum Profile {
     ExitsEarly,
     /// `S`: never answers a method it does not know.
     Silent,
+    /// `T`: both eras; `server/discover` pins nothing, `initialize` silently makes it legacy, as TypeScript SDK 2.x does.
+    Unpinned,
 }
 
 /// Everything that can be asked of the fake server. Durations are milliseconds on the command line.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 pub struct Knobs {
-    /// `--profile L|M|D|X|S`
+    /// `--profile L|M|D|X|S|T`, or `@FILE` with the letter in it
     pub profile: Profile,
     /// `--version V`: answer this revision whatever was asked.
     pub version: Option<String>,
@@ -39,6 +41,16 @@ pub struct Knobs {
     pub instructions: Option<String>,
     /// `--ready-delay-ms N`: nothing is read for that long.
     pub ready_delay: Duration,
+    /// `--probe-delay-ms N`: `server/discover` is read at once and answered that much later.
+    pub probe_delay: Duration,
+    /// `--probe-error JSON`: refuse `server/discover` with this error object.
+    pub probe_error: Option<Value>,
+    /// `--probe-errors N`: only the first N times.
+    pub probe_errors: u64,
+    /// `--no-listen`: answer -32601 to `subscriptions/listen`, as Python low-level servers do.
+    pub listen: bool,
+    /// `--result-extra JSON`: members of the result of every list, read, get and completion; they win.
+    pub result_extra: Option<Value>,
     /// `--init-error TEXT`: refuse `initialize`.
     pub init_error: Option<String>,
     /// `--caps JSON`: the capabilities, instead of all of them.
@@ -111,6 +123,11 @@ impl Default for Knobs {
             tag: "fake".into(),
             instructions: None,
             ready_delay: Duration::ZERO,
+            probe_delay: Duration::ZERO,
+            probe_error: None,
+            probe_errors: u64::MAX,
+            listen: true,
+            result_extra: None,
             init_error: None,
             caps: None,
             list_changed: true,
@@ -173,6 +190,7 @@ impl Knobs {
             "--roots-after-init" => self.roots_after_init = true,
             "--bom" => self.bom = true,
             "--vendor" => self.vendor = true,
+            "--no-listen" => self.listen = false,
             _ => return false,
         }
         true
@@ -181,13 +199,19 @@ impl Knobs {
     fn set(&mut self, arg: &str, value: String) -> Result<(), String> {
         match arg {
             "--profile" => {
-                self.profile = match value.as_str() {
+                // From a file: the same command line, and another server behind it.
+                let letter = match value.strip_prefix('@') {
+                    Some(path) => std::fs::read_to_string(path).map_err(|problem| problem.to_string())?,
+                    None => value,
+                };
+                self.profile = match letter.trim() {
                     "L" => Profile::Legacy,
                     "M" => Profile::Modern,
                     "D" => Profile::Dual,
                     "X" => Profile::ExitsEarly,
                     "S" => Profile::Silent,
-                    _ => return Err("one of L M D X S".into()),
+                    "T" => Profile::Unpinned,
+                    _ => return Err("one of L M D X S T".into()),
                 }
             }
             "--version" => self.version = Some(value),
@@ -196,6 +220,10 @@ impl Knobs {
             "--tag" => self.tag = value,
             "--instructions" => self.instructions = Some(value),
             "--ready-delay-ms" => self.ready_delay = Duration::from_millis(number(&value)?),
+            "--probe-delay-ms" => self.probe_delay = Duration::from_millis(number(&value)?),
+            "--probe-error" => self.probe_error = Some(parsed(&value)?),
+            "--probe-errors" => self.probe_errors = number(&value)?,
+            "--result-extra" => self.result_extra = Some(parsed(&value)?),
             "--init-error" => self.init_error = Some(value),
             "--caps" => self.caps = Some(parsed(&value)?),
             "--grandchildren" => self.grandchildren = number(&value)?,

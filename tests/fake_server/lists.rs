@@ -2,10 +2,10 @@
 //!
 //! In: list, read, get and complete requests. Out: their answers. Owns nothing. May not: run a tool.
 
-use crate::Fake;
 use crate::args::Knobs;
-use crate::tools::TOOLS;
+use crate::tools::{Outcome, TOOLS};
 use crate::wire::{Request, code};
+use crate::{Fake, tools_ask};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +37,25 @@ pub fn request(fake: &Arc<Fake>, request: Request) {
         "prompts/get" => prompt(fake, &request),
         "completion/complete" => {
             let typed = request.params["argument"]["value"].as_str().unwrap_or_default().to_owned();
+            if typed == "ask" && !fake.speaks_modern() {
+                return completion_that_asks(fake, request);
+            }
             let values = [format!("{typed}-{}", fake.knobs.tag), request.params["ref"].to_string()];
             fake.complete(&request, json!({"completion": {"values": values, "total": 2, "hasMore": false}}));
         }
         "vendor/echo" => fake.complete(&request, json!({"params": request.params})),
         _ => fake.wire.fail(&request.id, code::METHOD_NOT_FOUND, "Method not found"),
     }
+}
+
+/// A question in a place where no client of the modern revision can be asked.
+fn completion_that_asks(fake: &Arc<Fake>, request: Request) {
+    let fake = Arc::clone(fake);
+    std::thread::spawn(move || {
+        let heard = fake.wire.ask("elicitation/create", &json!({"message": "complete?", "requestedSchema": {}}), None);
+        let values = [json!(heard.map_err(|error| json!({"refused": error}))).to_string()];
+        fake.complete(&request, json!({"completion": {"values": values}}));
+    });
 }
 
 fn tools_list(fake: &Arc<Fake>, request: Request) {
@@ -53,14 +66,14 @@ fn tools_list(fake: &Arc<Fake>, request: Request) {
         return fake.wire.fail(&request.id, code::INTERNAL, text);
     }
     let Some(flag) = fake.knobs.hang_list_while.clone().filter(|flag| flag.exists()) else {
-        return page(fake, &request, "tools", &tools(&fake.knobs));
+        return page(fake, &request, "tools", &tools(fake));
     };
     let fake = Arc::clone(fake);
     std::thread::spawn(move || {
         while flag.exists() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        page(&fake, &request, "tools", &tools(&fake.knobs));
+        page(&fake, &request, "tools", &tools(&fake));
     });
 }
 
@@ -92,11 +105,12 @@ fn odd_names() -> Vec<String> {
 }
 
 /// All tools, built in and added.
-pub fn tools(knobs: &Knobs) -> Vec<Value> {
+pub fn tools(fake: &Fake) -> Vec<Value> {
+    let (knobs, modern) = (&fake.knobs, fake.speaks_modern());
     if let Some(source) = &knobs.tools_only {
         return json_or_file(source);
     }
-    let mut all: Vec<Value> = TOOLS.iter().map(|tool| tool.listed(&knobs.tag)).collect();
+    let mut all: Vec<Value> = TOOLS.iter().map(|tool| tool.listed(&knobs.tag, modern)).collect();
     if knobs.odd_names {
         let odd = odd_names().into_iter().enumerate();
         all.extend(odd.map(|(index, name)| {
@@ -112,6 +126,7 @@ fn prompts(knobs: &Knobs) -> Vec<Value> {
     let mut all = vec![
         json!({"name": "greet", "description": format!("of {}", knobs.tag), "arguments": argument}),
         json!({"name": "plain"}),
+        json!({"name": "asking", "description": "asks before it answers"}),
     ];
     if knobs.odd_names {
         all.extend(odd_names().into_iter().map(|name| json!({"name": name})));
@@ -126,6 +141,7 @@ fn resources(knobs: &Knobs) -> Vec<Value> {
             ("test://shared", "shared".to_owned()),
             ("test://one", "one".to_owned()),
             (&format!("test://{}/own", knobs.tag), format!("own of {}", knobs.tag)),
+            ("test://asking", "asks before it answers".to_owned()),
         ] {
             all.push(json!({"uri": uri, "name": name, "mimeType": "text/plain"}));
         }
@@ -167,7 +183,18 @@ fn literal_prefix(template: &str) -> &str {
     template.split('{').next().unwrap_or_default()
 }
 
-fn read(fake: &Fake, request: &Request) {
+/// Answers once the client has answered a form.
+fn asking(fake: &Arc<Fake>, request: &Request, answer: impl Fn(&str, &Value) -> Value + Send + 'static) {
+    let (fake, request) = (Arc::clone(fake), request.clone());
+    std::thread::spawn(move || match tools_ask::form_answer(&fake, &request, "what do you say?") {
+        Ok(said) => fake.complete(&request, answer(&fake.knobs.tag, &said["content"]["answer"])),
+        Err(Outcome::Result(result)) => fake.wire.answer(&request.id, &result),
+        Err(Outcome::Error(error)) => fake.wire.refuse(&request.id, &error),
+        Err(_) => {}
+    });
+}
+
+fn read(fake: &Arc<Fake>, request: &Request) {
     let uri = request.text("uri").unwrap_or_default();
     let knobs = &fake.knobs;
     let listed = resources(knobs).iter().any(|resource| resource["uri"] == uri.as_str());
@@ -176,16 +203,29 @@ fn read(fake: &Fake, request: &Request) {
         uri.starts_with(prefix) && uri.len() > prefix.len()
     });
     let readable = knobs.readable.as_ref().is_some_and(|prefix| uri.starts_with(prefix.as_str()));
+    if uri == "test://asking" {
+        return asking(fake, request, move |tag, answer| {
+            let text = format!("{tag} heard {answer}");
+            json!({"contents": [{"uri": uri, "mimeType": "text/plain", "text": text}]})
+        });
+    }
     if !listed && !templated && !readable {
-        let error = json!({"code": code::NOT_FOUND, "message": "Resource not found", "data": {"uri": uri}});
+        let code = if fake.speaks_modern() { code::INVALID_PARAMS } else { code::NOT_FOUND };
+        let error = json!({"code": code, "message": "Resource not found", "data": {"uri": uri}});
         return fake.wire.refuse(&request.id, &error);
     }
     let text = format!("{} reads {uri}", knobs.tag);
     fake.complete(request, json!({"contents": [{"uri": uri, "mimeType": "text/plain", "text": text}]}));
 }
 
-fn prompt(fake: &Fake, request: &Request) {
+fn prompt(fake: &Arc<Fake>, request: &Request) {
     let name = request.text("name").unwrap_or_default();
+    if name == "asking" {
+        return asking(fake, request, |tag, answer| {
+            let content = json!({"type": "text", "text": format!("{tag} heard {answer}")});
+            json!({"messages": [{"role": "user", "content": content}]})
+        });
+    }
     if !prompts(&fake.knobs).iter().any(|prompt| prompt["name"] == name.as_str()) {
         return fake.wire.fail(&request.id, code::INVALID_PARAMS, &format!("Unknown prompt: {name}"));
     }

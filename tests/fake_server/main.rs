@@ -41,6 +41,8 @@ pub struct Fake {
     pub initialized: AtomicBool,
     /// Requests read so far, for `--crash-after`.
     pub requests: AtomicU64,
+    /// Probes refused so far, for `--probe-errors`.
+    pub refused_probes: AtomicU64,
     /// Tasks by id.
     pub tasks: tasks::Tasks,
     /// Open `subscriptions/listen` requests of a modern client.
@@ -70,6 +72,7 @@ fn main() {
         pinned: Mutex::default(),
         initialized: AtomicBool::new(false),
         requests: AtomicU64::new(0),
+        refused_probes: AtomicU64::new(0),
         tasks: tasks::Tasks::default(),
         listens: Mutex::default(),
     });
@@ -125,6 +128,9 @@ impl Fake {
     }
 
     fn request(self: &Arc<Self>, request: Request) {
+        if request.method == "server/discover" && self.refuses_probe(&request) {
+            return;
+        }
         let claim = request.meta("io.modelcontextprotocol/protocolVersion").is_some();
         match self.knobs.profile {
             Profile::Legacy => self.legacy(request),
@@ -153,7 +159,21 @@ impl Fake {
                     (false, false) => self.legacy(request),
                 }
             }
+            Profile::Unpinned if request.method == "server/discover" => self.modern(request),
+            Profile::Unpinned if request.method == "initialize" || self.initialized.load(Ordering::SeqCst) => {
+                self.legacy(request);
+            }
+            Profile::Unpinned => self.modern(request),
         }
+    }
+
+    fn refuses_probe(&self, request: &Request) -> bool {
+        let Some(error) = &self.knobs.probe_error else { return false };
+        let refuses = self.refused_probes.fetch_add(1, Ordering::SeqCst) < self.knobs.probe_errors;
+        if refuses {
+            self.wire.refuse(&request.id, error);
+        }
+        refuses
     }
 
     /// One request of a legacy client.

@@ -1,12 +1,12 @@
-//! Tasks of revision 2025-11-25: a tool call that answers at once and is asked for its result later.
+//! Tasks: a tool call that answers at once and is asked for its result later.
 //!
-//! In: calls with `params.task`, `tasks/*`. Out: task objects, results, `notifications/tasks/status`. Owns the table.
-//! May not: tell owners apart; a stdio server cannot, so hub has to.
+//! In: calls with `params.task` (2025-11-25) or of a client with the tasks extension (SEP-2663), `tasks/*`. Out: task
+//! objects, results, notifications. Owns the table. May not: tell owners apart; a stdio server cannot, so hub has to.
 
 use crate::Fake;
 use crate::tools::{self, Call, Outcome};
 use crate::wire::{Cancelled, Request, code};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,6 +17,11 @@ struct Task {
     cancelled: Arc<Cancelled>,
     /// `tasks/result` requests that wait: a dialog of the task needs one to travel on.
     waiting: usize,
+    /// What the task asks now (modern), by a key that is used once.
+    requests: Map<String, Value>,
+    /// What `tasks/update` brought for them.
+    responses: Map<String, Value>,
+    asked: usize,
 }
 
 /// The table.
@@ -35,6 +40,20 @@ impl Task {
     fn object(&self, id: &str) -> Value {
         let at = "2026-01-01T00:00:00Z";
         json!({"taskId": id, "status": self.status, "createdAt": at, "lastUpdatedAt": at, "ttl": 600_000, "pollInterval": 50})
+    }
+
+    /// The form of the extension: everything in one object.
+    fn detailed(&self, id: &str) -> Value {
+        let at = "2026-01-01T00:00:00Z";
+        let mut object = json!({"taskId": id, "status": self.status, "createdAt": at, "lastUpdatedAt": at,
+            "ttlMs": 600_000, "pollIntervalMs": 50});
+        match &self.outcome {
+            Some(Ok(result)) => object["result"] = result.clone(),
+            Some(Err(error)) => object["error"] = error.clone(),
+            None if self.status == "input_required" => object["inputRequests"] = json!(self.requests),
+            None => {}
+        }
+        object
     }
 }
 
@@ -58,10 +77,36 @@ impl Tasks {
         let Some(task) = all.get_mut(id).filter(|task| !task.is_over()) else { return };
         task.status = status;
         task.outcome = outcome;
-        let object = task.object(id);
+        let (object, detailed) = (task.object(id), task.detailed(id));
         drop(all);
         self.changed.notify_all();
-        fake.wire.notify("notifications/tasks/status", &object);
+        if fake.speaks_modern() {
+            fake.task_changed(id, &detailed);
+        } else {
+            fake.wire.notify("notifications/tasks/status", &object);
+        }
+    }
+
+    /// Asks through the task (modern) and waits for `tasks/update`; `None` when the task ends meanwhile.
+    pub fn ask(&self, fake: &Fake, id: &str, request: &Value) -> Option<Value> {
+        let mut all = self.all.lock().expect("never poisoned");
+        let task = all.get_mut(id)?;
+        task.asked += 1;
+        let key = format!("t{}", task.asked);
+        task.requests.insert(key.clone(), request.clone());
+        drop(all);
+        self.set(fake, id, "input_required", None);
+        let all = self.all.lock().expect("never poisoned");
+        let waits = |all: &mut BTreeMap<String, Task>| {
+            all.get(id).is_some_and(|task| !task.responses.contains_key(&key) && !task.is_over())
+        };
+        let mut all = self.changed.wait_while(all, waits).expect("never poisoned");
+        let task = all.get_mut(id)?;
+        task.requests.remove(&key);
+        let answer = task.responses.remove(&key);
+        drop(all);
+        self.set(fake, id, "working", None);
+        answer
     }
 }
 
@@ -71,16 +116,33 @@ pub fn create(fake: &Arc<Fake>, request: &Request, mut call: Call, run: fn(&Arc<
     let id = format!("task-{}-{number}", std::process::id());
     // `notifications/cancelled` does not reach a task: it has a flag of its own.
     call.cancelled = Arc::default();
-    let task = Task { status: "working", outcome: None, cancelled: Arc::clone(&call.cancelled), waiting: 0 };
-    let object = task.object(&id);
+    let task = Task {
+        status: "working",
+        outcome: None,
+        cancelled: Arc::clone(&call.cancelled),
+        waiting: 0,
+        requests: Map::new(),
+        responses: Map::new(),
+        asked: 0,
+    };
+    let mut created = json!({"task": task.object(&id)});
+    if fake.speaks_modern() {
+        created = task.detailed(&id);
+        created["resultType"] = json!("task");
+    }
     fake.tasks.all.lock().expect("never poisoned").insert(id.clone(), task);
-    fake.wire.answer(&request.id, &json!({"task": object}));
+    fake.wire.answer(&request.id, &created);
     call.task = Some(id.clone());
     let fake = Arc::clone(fake);
     std::thread::spawn(move || {
         let outcome = run(&fake, &call);
         match tools::settled(&call, outcome) {
             None => fake.tasks.set(&fake, &id, "cancelled", None),
+            // An error that a tool reports is a completed task there, a failed one here.
+            Some(Ok(mut result)) if fake.speaks_modern() => {
+                result["resultType"] = json!("complete");
+                fake.tasks.set(&fake, &id, "completed", Some(Ok(result)));
+            }
             Some(Ok(mut result)) => {
                 result["_meta"] = json!({"io.modelcontextprotocol/related-task": {"taskId": id}});
                 let status = if result["isError"] == true { "failed" } else { "completed" };
@@ -123,6 +185,36 @@ pub fn request(fake: &Arc<Fake>, request: Request) {
         }
         _ => fake.wire.fail(&request.id, code::METHOD_NOT_FOUND, "Method not found"),
     }
+}
+
+/// `tasks/get`, `tasks/update` and `tasks/cancel` of the extension.
+pub fn modern(fake: &Arc<Fake>, request: &Request) {
+    let id = request.text("taskId").unwrap_or_default();
+    let mut all = fake.tasks.all.lock().expect("never poisoned");
+    let Some(task) = all.get_mut(&id) else {
+        drop(all);
+        return fake.wire.fail(&request.id, code::INVALID_PARAMS, "Task not found");
+    };
+    let mut answer = json!({});
+    match request.method.as_str() {
+        "tasks/get" => answer = task.detailed(&id),
+        "tasks/update" => {
+            for (key, response) in request.params["inputResponses"].as_object().into_iter().flatten() {
+                if task.requests.contains_key(key) {
+                    task.responses.insert(key.clone(), response.clone());
+                }
+            }
+        }
+        _ => task.cancelled.set(),
+    }
+    let cancels = request.method == "tasks/cancel";
+    drop(all);
+    if cancels {
+        fake.tasks.set(fake, &id, "cancelled", None);
+    }
+    fake.tasks.changed.notify_all();
+    answer["resultType"] = json!("complete");
+    fake.wire.answer(&request.id, &answer);
 }
 
 fn result(fake: &Fake, request: &Request, id: &str) {

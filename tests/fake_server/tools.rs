@@ -6,7 +6,7 @@
 //! Every tool takes an optional `v`, a nonce of the caller that comes back in the text.
 
 use crate::wire::{Cancelled, Request, code};
-use crate::{Fake, lists, misbehave, tasks, tools_ask};
+use crate::{Fake, lists, misbehave, modern, tasks, tools_ask};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
@@ -29,6 +29,23 @@ pub struct Call {
 }
 
 impl Call {
+    /// Reads a call from its request.
+    pub fn of(fake: &Fake, request: &Request) -> Self {
+        Self {
+            args: request.params.get("arguments").cloned().unwrap_or(Value::Null),
+            meta: request.params.get("_meta").cloned().unwrap_or(Value::Null),
+            cancelled: fake.wire.begin(&request.id),
+            task: None,
+            answers: request.params.get("inputResponses").cloned(),
+            state: request.text("requestState"),
+        }
+    }
+
+    /// What the client of this call can do (modern).
+    pub fn caps(&self) -> Value {
+        self.meta["io.modelcontextprotocol/clientCapabilities"].clone()
+    }
+
     /// A number among the arguments.
     pub fn number(&self, key: &str, otherwise: u64) -> u64 {
         self.args.get(key).and_then(Value::as_u64).unwrap_or(otherwise)
@@ -109,6 +126,7 @@ pub const TOOLS: &[Tool] = &[
     slow("elicit", tools_ask::elicit),
     slow("elicit_url", tools_ask::elicit_url),
     slow("elicit2", tools_ask::elicit2),
+    slow("rounds", tools_ask::rounds),
     slow("elicit_timeout", tools_ask::elicit_timeout),
     slow("sample", tools_ask::sample),
     slow("roots", tools_ask::roots),
@@ -119,11 +137,13 @@ pub const TOOLS: &[Tool] = &[
     Tool { task: "required", ..slow("task_only", sleep) },
     fast("arr", arr),
     fast("state_only", tools_ask::state_only),
+    fast("by_region", |_, call| Outcome::Text(format!("region {}", call.args["region"]))),
+    fast("end_listens", end_listens),
 ];
 
 impl Tool {
     /// The entry of `tools/list`.
-    pub fn listed(&self, tag: &str) -> Value {
+    pub fn listed(&self, tag: &str, modern: bool) -> Value {
         let mut entry = json!({
             "name": self.name,
             "description": format!("{} of {tag}", self.name),
@@ -132,11 +152,24 @@ impl Tool {
         if self.read_only {
             entry["annotations"] = json!({"readOnlyHint": true});
         }
-        if self.task != "forbidden" {
+        if self.task != "forbidden" && !modern {
             entry["execution"] = json!({"taskSupport": self.task});
         }
-        if self.name == "arr" {
-            entry["outputSchema"] = json!({"type": "array", "items": {"type": "integer"}});
+        match self.name {
+            "arr" if modern => {
+                entry["outputSchema"] = json!({"type": "array", "items": {"type": "integer"}});
+                entry["inputSchema"]["properties"] = json!({"any": true, "none": false, "v": {"type": "string"}});
+            }
+            "by_region" => {
+                entry["inputSchema"]["properties"] = json!({
+                    "v": {"type": "string"},
+                    "region": {"type": "string", "x-mcp-header": "Region"},
+                    "count": {"type": "integer", "x-mcp-header": "Count"},
+                    "dry": {"type": "boolean", "x-mcp-header": "Dry"},
+                    "at": {"type": "object", "properties": {"zone": {"type": "string", "x-mcp-header": "Zone"}}},
+                });
+            }
+            _ => {}
         }
         entry
     }
@@ -171,22 +204,22 @@ pub fn call(fake: &Arc<Fake>, request: Request) {
     let name = request.text("name").unwrap_or_default();
     let Some(tool) = TOOLS.iter().find(|tool| tool.name == name) else {
         // Added and odd names: the answer says which name arrived, and where.
-        if lists::tools(&fake.knobs).iter().any(|tool| tool["name"] == name.as_str()) {
+        if lists::tools(fake).iter().any(|tool| tool["name"] == name.as_str()) {
             let text = format!("{} runs {name} v={}", fake.knobs.tag, request.params["arguments"]["v"]);
             return finish(fake, &request.id, text_result(&text, false));
         }
         return fake.wire.fail(&request.id, code::INVALID_PARAMS, &format!("Unknown tool: {name}"));
     };
-    let mut call = Call {
-        args: request.params.get("arguments").cloned().unwrap_or(Value::Null),
-        meta: request.params.get("_meta").cloned().unwrap_or(Value::Null),
-        cancelled: fake.wire.begin(&request.id),
-        task: None,
-        answers: request.params.get("inputResponses").cloned(),
-        state: request.text("requestState"),
-    };
-    if request.params.get("task").is_some_and(Value::is_object) && tool.task != "forbidden" {
+    let mut call = Call::of(fake, &request);
+    let modern = fake.speaks_modern();
+    let as_task =
+        if modern { call.caps()["extensions"][modern::TASKS].is_object() } else { request.params["task"].is_object() };
+    if as_task && tool.task != "forbidden" {
         return tasks::create(fake, &request, call, tool.run);
+    }
+    if modern && tool.task == "required" {
+        let error = modern::missing(&json!({"extensions": {modern::TASKS: {}}}));
+        return fake.wire.refuse(&request.id, &error);
     }
     if !tool.slow {
         let outcome = (tool.run)(fake, &call);
@@ -224,7 +257,7 @@ fn settle(fake: &Fake, id: &Value, call: &Call, outcome: Outcome) {
 }
 
 fn finish(fake: &Fake, id: &Value, mut result: Value) {
-    if fake.speaks_modern() && result.get("resultType").is_none() {
+    if fake.speaks_modern() && result.is_object() && result.get("resultType").is_none() {
         result["resultType"] = json!("complete");
     }
     fake.wire.answer(id, &result);
@@ -312,8 +345,15 @@ const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "criti
 fn log(fake: &Arc<Fake>, call: &Call) -> Outcome {
     let level = call.text("level", "info");
     let rank = |level: &str| LEVELS.iter().position(|known| *known == level).unwrap_or(0);
-    let floor = fake.level.lock().expect("never poisoned").clone();
-    if floor.is_none_or(|floor| rank(&level) >= rank(&floor)) {
+    // A legacy server is told once, and logs by default; a modern one with each request, and else it is silent.
+    let admitted = if fake.speaks_modern() {
+        let floor = call.meta["io.modelcontextprotocol/logLevel"].as_str();
+        floor.is_some_and(|floor| rank(&level) >= rank(floor))
+    } else {
+        let floor = fake.level.lock().expect("never poisoned").clone();
+        floor.is_none_or(|floor| rank(&level) >= rank(&floor))
+    };
+    if admitted {
         let params = json!({"level": level, "logger": "fake", "data": call.text("text", "")});
         fake.wire.notify("notifications/message", &params);
     }
@@ -330,6 +370,12 @@ fn change(fake: &Arc<Fake>, call: &Call) -> Outcome {
         }
     }
     Outcome::Text("changed".into())
+}
+
+/// `end_listens(gracefully)`: answers or cancels every open listen.
+fn end_listens(fake: &Arc<Fake>, call: &Call) -> Outcome {
+    fake.end_listens(call.args["gracefully"] == true);
+    Outcome::Text("ended".into())
 }
 
 fn touch(fake: &Arc<Fake>, call: &Call) -> Outcome {

@@ -26,6 +26,8 @@ pub mod code {
     pub const NOT_FOUND: i64 = -32002;
     /// URL elicitation required (2025-11-25).
     pub const URL_ELICITATION: i64 = -32042;
+    /// The client did not declare what the request needs (modern).
+    pub const MISSING_CAPABILITY: i64 = -32021;
     /// Unsupported protocol version (modern).
     pub const UNSUPPORTED_VERSION: i64 = -32022;
 }
@@ -59,6 +61,11 @@ impl Request {
     /// A member of `params._meta`.
     pub fn meta(&self, key: &str) -> Option<&Value> {
         self.params.get("_meta")?.get(key)
+    }
+
+    /// What the client of this request can do (modern); null if it does not say.
+    pub fn client_caps(&self) -> Value {
+        self.meta("io.modelcontextprotocol/clientCapabilities").cloned().unwrap_or_default()
     }
 }
 
