@@ -48,6 +48,18 @@ pub const TASK_AFTER_END: Duration = Duration::from_mins(10);
 pub const ELICITATION_REMEMBERED: Duration = Duration::from_hours(1);
 /// Tasks and elicitations are looked through for what is over this often.
 pub const FORGET_EVERY: Duration = Duration::from_mins(1);
+/// Rounds of input that one call may take (PROTOCOL 3.A.4, 3.B.3).
+pub const ROUNDS_MAX: u32 = 32;
+/// The pause before a call is made again that a modern server only wants to see again; doubles each time.
+pub const POLL_FIRST: Duration = Duration::from_millis(100);
+/// The longest such pause.
+pub const POLL_LONGEST: Duration = Duration::from_secs(5);
+/// How long a modern child may take to acknowledge a listen.
+pub const LISTEN_ACKNOWLEDGE: Duration = Duration::from_secs(10);
+/// The pause before a listen that the child ended is opened again; doubles each time (PROTOCOL 2.7).
+pub const LISTEN_RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest such pause.
+pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Parallel requests of one call are collected this long before the baton passes.
 pub const BATON_COLLECT: Duration = Duration::from_millis(50);
 /// Asks read within this time of one another may be of one call: the collection time, and slack for a slow pipe.

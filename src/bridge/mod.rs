@@ -12,4 +12,5 @@ pub mod error;
 pub mod headers;
 pub mod request;
 pub mod result;
+pub mod rounds;
 mod tools;

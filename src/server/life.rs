@@ -28,7 +28,7 @@ use crate::limits::{
     BACKOFF_RESET_AFTER, CRASH_LOOP_EXITS_MAX, CRASH_LOOP_WINDOW, DRAIN, FAILED_RETRY_AFTER, SPAWN_PERMIT,
 };
 use crate::mcp::error::Reason;
-use crate::mcp::{ErrorObject, ListKind};
+use crate::mcp::{Era, ErrorObject, ListKind};
 
 use super::instance::{Control, Instance};
 use super::mux::ChildFacts;
@@ -339,7 +339,11 @@ impl Instance {
                     let facts = ChildFacts::parse(&handshake.capabilities);
                     self.world.keep_handshake(&self.spec, &handshake);
                     self.handshake = Some(Arc::from(handshake));
-                    self.mux.warming(next_wire, facts);
+                    self.mux.warming(
+                        next_wire,
+                        facts,
+                        self.handshake.as_ref().map_or(Era::Legacy, |handshake| handshake.era),
+                    );
                     self.life = Life::Warming { until };
                     self.drains.clear();
                     let mut lists = facts.lists();

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::aggregate::UriForm;
+use crate::bridge::result;
 use crate::config::ServerName;
 use crate::mcp::error::Reason;
 use crate::mcp::message::{notification_bytes, request_bytes};
 use crate::mcp::meta::Level;
 use crate::mcp::splice::{Object, progress_token, with_progress_token};
-use crate::mcp::{ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId};
+use crate::mcp::{Era, ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId};
 use crate::server::{Ask, AskId, CallId, Delivery, InstanceHandle, Outlet};
 
 use super::convert;
@@ -65,6 +66,10 @@ impl Call {
 
     /// The outcome in this session's revision; untouched unless a search says otherwise.
     fn readable(&self, outcome: Outcome) -> Outcome {
+        let outcome = match self.binding.get().and_then(|binding| binding.instance.snapshot().handshake.clone()) {
+            Some(handshake) if handshake.era == Era::Modern => to_legacy(&self.method, outcome),
+            _ => outcome,
+        };
         if !convert::concerns(self.version, &self.method, &outcome) {
             return outcome;
         }
@@ -112,6 +117,14 @@ impl Outlet for Call {
                 self.stream.respond_never(self.number);
             }
         }
+    }
+}
+
+/// What a modern server answered, in terms of a session.
+fn to_legacy(method: &Method, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Result(result) => result::to_legacy(method, result).map_or_else(Outcome::from, Outcome::Result),
+        Outcome::Error(error) => Outcome::Error(error),
     }
 }
 

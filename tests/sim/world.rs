@@ -234,7 +234,7 @@ impl World {
             self.note(format!("child {}", self.generation));
             self.child = Some(Child::new());
             let capabilities = r#"{"tools":{},"resources":{"subscribe":true},"logging":{},"tasks":{}}"#;
-            self.mux.warming(2, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())));
+            self.mux.warming(2, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())), hub::mcp::Era::Legacy);
             self.mux.ready(self.generation > 1, self.now);
         }
     }

@@ -233,6 +233,9 @@ impl Mux {
 
     /// A caller answered an ask. Only the first answer counts.
     pub fn answer(&mut self, ask: AskId, outcome: Outcome, now: Duration) {
+        if self.answer_round(ask, &outcome, now) {
+            return self.pump(now);
+        }
         let baton = self.baton();
         if let Some(entry) = self.asks.get_mut(&ask)
             && let Stage::Relayed(owner) = entry.stage

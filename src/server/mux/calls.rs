@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use crate::bridge::rounds::Rounds;
 use crate::config::Concurrency;
 use crate::limits::{CALLS_PER_INSTANCE_MAX, GHOST, TOMBSTONE};
 use crate::mcp::error::Reason;
-use crate::mcp::message::{notification_line, request_line};
-use crate::mcp::splice::{self, Object};
+use crate::mcp::message::notification_line;
+use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, Method, Outcome, Raw, WireId, scan};
 
 use super::super::client::Client;
@@ -49,6 +48,10 @@ pub(super) struct Call {
     pub(super) last_sign: Duration,
     /// What its params hold.
     pub(super) hints: Hints,
+    /// What a modern child wants to know of a legacy client before it completes.
+    pub(super) rounds: Option<Box<Rounds>>,
+    /// It waits for that client, or for the time to poll, and is neither queued nor written.
+    pub(super) asking: bool,
     /// It was already sent to a child that died.
     repeated: bool,
 }
@@ -193,6 +196,7 @@ impl Mux {
     /// May a call of this owner be written beside what runs?
     fn may_run(&self, owner: CallerId, now: Duration) -> bool {
         match self.options.concurrency {
+            _ if self.is_modern() => true,
             Concurrency::Parallel => true,
             Concurrency::Serial => !self.owners.others_running(owner),
             Concurrency::Auto if self.options.interactive => {
@@ -217,16 +221,8 @@ impl Mux {
         self.next_wire += 1;
         call.wire = Some(wire);
         call.last_sign = now;
-        let params = call.params.as_ref().filter(|_| call.hints.token);
-        let token = params.and_then(|params| Some((params, splice::progress_token_range(params)?)));
-        let line = match token {
-            None => request_line(wire, &call.method, call.params.iter().cloned()),
-            Some((params, range)) => {
-                let number = Bytes::from(wire.0.to_string());
-                request_line(wire, &call.method, [params.slice(..range.start), number, params.slice(range.end..)])
-            }
-        };
-        let owner = call.owner();
+        let (owner, call) = (call.owner(), &self.calls[&id]);
+        let line = self.line_of(call, wire);
         self.owners.sent(owner, wire);
         self.wires.insert(wire, id);
         self.write(line);
@@ -272,6 +268,7 @@ impl Mux {
             self.bury(wire, &call, now);
             self.write(notification_line(&Method::Cancelled, Some(Raw::from(params.to_string()))));
         } else {
+            self.end_rounds(id);
             self.queue.retain(|waiting| *waiting != id);
         }
         self.left(&call, now);
@@ -295,6 +292,10 @@ impl Mux {
         let due = call.last_sign + timeout;
         if due > now {
             return self.timers.arm(due, Timer::Call(id));
+        }
+        if call.asking {
+            // A person who is asked may take longer than a server; that has a bound of its own.
+            return self.timers.arm(now + timeout, Timer::Call(id));
         }
         let message = format!("the server gave no sign for {} s (request_timeout)", timeout.as_secs_f64());
         let error: Outcome = ErrorObject::internal(Reason::Timeout, message).into();
@@ -366,6 +367,7 @@ impl Mux {
             self.queue.push_front(id);
         }
         self.subscriptions.child_gone();
+        self.listens.child_gone();
         self.compact();
     }
 
@@ -409,7 +411,19 @@ impl Mux {
 impl Call {
     fn of(caller: CallerId, method: Method, params: Option<Raw>, hints: Hints, now: Duration) -> Self {
         let purpose = Purpose::Delivered;
-        Self { caller, client: None, method, params, purpose, hints, wire: None, last_sign: now, repeated: false }
+        Self {
+            caller,
+            client: None,
+            method,
+            params,
+            purpose,
+            hints,
+            wire: None,
+            last_sign: now,
+            rounds: None,
+            asking: false,
+            repeated: false,
+        }
     }
 
     /// One of the instance or the mux itself, whose params hold nothing to act on.

@@ -52,6 +52,10 @@ impl Mux {
         match message {
             Message::Response(response) => self.on_response(response, now),
             Message::Notification(notification) => self.on_notification(notification, now),
+            // It may not ask anything, and no answer may be written to it (2026-07-28, basic/patterns/mrtr).
+            Message::Request(_) if self.is_modern() => {
+                self.out.push_back(Output::Dropped("a request of a modern server"));
+            }
             Message::Request(request) => self.on_request(request, now),
         }
     }
@@ -64,6 +68,7 @@ impl Mux {
             // The late answer of a cancelled call: expected, and nobody's any more.
             return match self.tombs.remove(&wire) {
                 Some(owner) => self.owners.laid(owner, wire),
+                None if self.listen_ended(wire, &response.outcome, now) => {}
                 None => self.out.push_back(Output::Dropped("a response to nothing")),
             };
         };
@@ -71,6 +76,11 @@ impl Mux {
         let owner = call.owner();
         self.owners.ended(owner, wire);
         self.call_ended_for_asks(owner, wire, false);
+        if let Outcome::Result(result) = &response.outcome
+            && self.must_ask(&call, result)
+        {
+            return self.needs_input(id, call, result, now);
+        }
         let outcome = match (response.outcome, &call.method) {
             (Outcome::Result(result), Method::ToolsCall) => {
                 if call.hints.task {
@@ -122,16 +132,31 @@ impl Mux {
     fn on_notification(&mut self, notification: Notification, now: Duration) {
         let Notification { method, params, .. } = notification;
         match &method {
+            Method::ListenAcknowledged if self.is_modern() => self.on_acknowledged(params.as_ref(), now),
+            Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged | Method::ResourceUpdated
+                if self.is_modern() =>
+            {
+                match self.listened(params) {
+                    Some(params) => self.on_change(method, params, now),
+                    None => self.out.push_back(Output::Dropped("of a listen that is over")),
+                }
+            }
+            Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged | Method::ResourceUpdated => {
+                self.on_change(method, params, now);
+            }
             Method::Progress => self.on_progress(params, now),
             Method::LogMessage => self.on_log(method, params, now),
-            Method::ToolsChanged => self.list_changed(ListKind::Tools, now),
-            Method::PromptsChanged => self.list_changed(ListKind::Prompts, now),
-            Method::ResourcesChanged => self.list_changed(ListKind::Resources, now),
-            Method::ResourceUpdated => self.on_updated(&method, params),
             Method::Cancelled => {
                 let id = params.as_ref().and_then(Object::scan).and_then(|params| params.get("requestId"));
-                if let Some(id) = id.and_then(RequestId::from_raw) {
-                    self.ask_cancelled_by_child(&id);
+                match id.and_then(RequestId::from_raw) {
+                    Some(id) if self.is_modern() => {
+                        let wire = id.as_number().map(WireId);
+                        if let Some(wire) = wire {
+                            self.listen_ended(wire, &Outcome::empty(), now);
+                        }
+                    }
+                    Some(id) => self.ask_cancelled_by_child(&id),
+                    None => {}
                 }
             }
             Method::ElicitationComplete => {
@@ -151,6 +176,15 @@ impl Mux {
                 }
             }
             _ => self.on_unknown(method, params, now),
+        }
+    }
+
+    fn on_change(&mut self, method: Method, params: Option<Raw>, now: Duration) {
+        match method {
+            Method::ToolsChanged => self.list_changed(ListKind::Tools, now),
+            Method::PromptsChanged => self.list_changed(ListKind::Prompts, now),
+            Method::ResourcesChanged => self.list_changed(ListKind::Resources, now),
+            method => self.on_updated(&method, params),
         }
     }
 
@@ -183,6 +217,12 @@ impl Mux {
     fn on_log(&mut self, method: Method, params: Option<Raw>, now: Duration) {
         let level = params.as_ref().and_then(Object::scan).and_then(|params| Level::parse(&params.get_str("level")?));
         let Some(level) = level else { return self.out.push_back(Output::Dropped("a log message without a level")) };
+        if self.is_modern() && self.owners.at_work(now) != AtWork::Nobody {
+            return match self.wants_log(level, now) {
+                Some(owner) => self.tell_owner(owner, method, params),
+                None => self.out.push_back(Output::Dropped("a log message of one of several callers")),
+            };
+        }
         match self.owners.at_work(now) {
             AtWork::One(owner) if self.client(owner).is_some() => {
                 if self.levels.admits(owner, level) {

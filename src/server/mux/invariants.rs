@@ -20,9 +20,9 @@ impl Mux {
             }
         }
         for (id, call) in &self.calls {
-            let waits = self.queue.contains(id);
-            if call.wire.is_some() == waits {
-                return Err(format!("{id:?} must either wait or be written"));
+            let states = [self.queue.contains(id), call.wire.is_some(), call.asking];
+            if states.iter().filter(|is| **is).count() != 1 {
+                return Err(format!("{id:?} must wait, be written, or ask its client"));
             }
             if call.wire.is_some_and(|wire| self.wires.get(&wire) != Some(id)) {
                 return Err(format!("{id:?} has a wire id that does not lead back"));
@@ -71,6 +71,12 @@ impl Mux {
 
     /// Counts that must return to zero when everybody has left (leak checks): calls, asks, tombs, subscriptions, tasks.
     pub fn sizes(&self) -> [usize; 5] {
-        [self.calls.len(), self.asks.len(), self.tombs.len(), self.subscriptions.len(), self.tasks.len()]
+        [
+            self.calls.len(),
+            self.asks.len() + self.round_asks.len(),
+            self.tombs.len(),
+            self.subscriptions.len(),
+            self.tasks.len(),
+        ]
     }
 }

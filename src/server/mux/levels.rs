@@ -44,6 +44,11 @@ impl Levels {
         self.callers.insert(caller, Some(level));
     }
 
+    /// What a caller set.
+    pub(super) fn of(&self, caller: CallerId) -> Option<Level> {
+        self.callers.get(&caller).copied().flatten()
+    }
+
     /// Does this caller want a line of that level?
     pub(super) fn admits(&self, caller: CallerId, level: Level) -> bool {
         self.callers.get(&caller).is_some_and(|wanted| level >= wanted.unwrap_or(BASELINE))

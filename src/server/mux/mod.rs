@@ -9,15 +9,21 @@
 //! owner or refuses it; it is relayed; its answer is written, perhaps after waiting for the baton.
 //!
 //! The parts: `calls` (queue, wire ids, cancellation, restart), `owners` (who has work at the child), `asks` (hold,
-//! eliminate, baton), `inbound` (lines of the child), `subscriptions`, `levels`, `tasks`, `timers`.
+//! eliminate, baton), `inbound` (lines of the child), `subscriptions`, `levels`, `tasks`, `timers`; and for children of the
+//! modern era `cells` (a request in the child's own terms), `rounds`
+//! (input that it wants of a legacy client), `modern` and `listens`.
 
 mod asks;
 mod calls;
+mod cells;
 mod elicitations;
 mod inbound;
 mod invariants;
 mod levels;
+mod listens;
+mod modern;
 mod owners;
+mod rounds;
 mod subscriptions;
 mod tasks;
 #[cfg(test)]
@@ -41,6 +47,7 @@ pub(in crate::server) use asks::roots_answer;
 use calls::Call;
 use elicitations::Elicitations;
 use levels::Levels;
+use listens::{Listens, Which};
 use owners::Owners;
 use subscriptions::Subscriptions;
 use tasks::Tasks;
@@ -94,6 +101,8 @@ pub struct ChildFacts {
     pub completions: bool,
     /// `tasks`
     pub tasks: bool,
+    /// `listChanged` of `tools`, `prompts`, `resources`
+    pub changes: [bool; 3],
 }
 
 impl ChildFacts {
@@ -102,7 +111,12 @@ impl ChildFacts {
         let Some(object) = Object::scan(capabilities) else { return Self::default() };
         let has = |key: &str| object.get(key).is_some_and(|value| value.first() == Some(&b'{'));
         let resources = object.get("resources").and_then(|r| Object::scan(&r));
-        let subscribe = resources.as_ref().and_then(|r| r.get("subscribe")).is_some_and(|value| &value[..] == b"true");
+        let truly = |object: Option<Object>, key: &str| {
+            object.and_then(|object| object.get(key)).is_some_and(|value| &value[..] == b"true")
+        };
+        let changes = ["tools", "prompts", "resources"]
+            .map(|key| truly(object.get(key).and_then(|value| Object::scan(&value)), "listChanged"));
+        let subscribe = truly(resources.clone(), "subscribe");
         Self {
             logging: has("logging"),
             tools: has("tools"),
@@ -111,6 +125,7 @@ impl ChildFacts {
             subscribe,
             completions: has("completions"),
             tasks: has("tasks"),
+            changes,
         }
     }
 
@@ -127,6 +142,12 @@ impl ChildFacts {
             // Servers before 2025-03-26 complete without declaring it.
             _ => true,
         }
+    }
+
+    /// The lists that this child tells the changes of.
+    fn changes(&self) -> impl Iterator<Item = ListKind> + use<> {
+        let kinds = [ListKind::Tools, ListKind::Prompts, ListKind::Resources];
+        kinds.into_iter().zip(self.changes).filter(|(_, told)| *told).map(|(kind, _)| kind)
     }
 
     /// The lists that this child has.
@@ -150,6 +171,7 @@ enum Phase {
 pub struct Mux {
     options: Options,
     phase: Phase,
+    era: Era,
     facts: Option<ChildFacts>,
     read_only: Arc<HashSet<String>>,
     next_wire: u64,
@@ -165,8 +187,10 @@ pub struct Mux {
     ask_ids: HashMap<RequestId, AskId>,
     held: Vec<AskId>,
     answers: VecDeque<AskId>,
+    round_asks: HashMap<AskId, rounds::RoundAsk>,
     elicitations: Elicitations,
     subscriptions: Subscriptions,
+    listens: Listens,
     levels: Levels,
     tasks: Tasks,
     changed: HashSet<ListKind>,
@@ -182,6 +206,7 @@ impl Mux {
         Self {
             options,
             phase: Phase::Down,
+            era: Era::Legacy,
             facts: None,
             read_only: Arc::default(),
             next_wire: 1,
@@ -197,8 +222,10 @@ impl Mux {
             ask_ids: HashMap::new(),
             held: Vec::new(),
             answers: VecDeque::new(),
+            round_asks: HashMap::new(),
             elicitations: Elicitations::default(),
             subscriptions: Subscriptions::default(),
+            listens: Listens::default(),
             levels: Levels::default(),
             tasks: Tasks::default(),
             changed: HashSet::new(),
@@ -300,8 +327,9 @@ impl Mux {
     // === The child's life ===
 
     /// The handshake is done; `next_wire` is the first wire id that it did not use. hub's own calls go out.
-    pub fn warming(&mut self, next_wire: u64, facts: ChildFacts) {
+    pub fn warming(&mut self, next_wire: u64, facts: ChildFacts, era: Era) {
         self.phase = Phase::Warming;
+        self.era = era;
         self.next_wire = next_wire;
         self.facts = Some(facts);
     }
@@ -328,6 +356,9 @@ impl Mux {
     pub fn ready(&mut self, restarted: bool, now: Duration) {
         self.phase = Phase::Up;
         self.settle_level(None, now);
+        if self.is_modern() {
+            self.listens.want(Which::Lists);
+        }
         let acts = self.subscriptions.child_up();
         self.act_on_subscriptions(acts, now);
         if restarted {
@@ -345,9 +376,14 @@ impl Mux {
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Hold(ask) => self.hold_over(ask),
+                Timer::Ask(ask) if self.round_asks.contains_key(&ask) => self.round_over(ask, now),
                 Timer::Ask(ask) => self.ask_over(ask),
                 Timer::Answer(ask) => self.force_answer(ask),
                 Timer::Look => self.sweep_owners(now),
+                // What follows every input is all that is to be done.
+                Timer::Listen => {}
+                Timer::Again(call) => self.send_again(call),
+                Timer::Acknowledge(wire) => self.acknowledge_over(wire, now),
                 Timer::Tomb(wire) => drop(self.tombs.remove(&wire)),
                 Timer::Call(call) => self.call_silent(call, now),
                 Timer::Changed(kind) => self.announce(kind),
@@ -377,6 +413,9 @@ impl Mux {
         if !self.queue.is_empty() {
             self.dispatch(now);
         }
+        if self.is_modern() {
+            self.settle_listens(now);
+        }
         if !self.forgets && self.tasks.len() + self.elicitations.len() > 0 {
             self.forgets = true;
             self.timers.arm(now + FORGET_EVERY, Timer::Forget);
@@ -386,7 +425,7 @@ impl Mux {
 
     /// Things that may have a timer.
     fn timed(&self) -> usize {
-        self.calls.len() + self.asks.len() + self.tombs.len() + self.subscriptions.len()
+        self.calls.len() + self.asks.len() + self.round_asks.len() + self.tombs.len() + self.subscriptions.len()
     }
 
     /// Of a call, a subscription and a tomb one timer is live, of an ask three; of ghosts and collect windows there are
@@ -397,16 +436,20 @@ impl Mux {
             return;
         }
         let (calls, asks, tombs, looks) = (&self.calls, &self.asks, &self.tombs, self.owners.looks());
-        let (subscriptions, levels) = (&self.subscriptions, &self.levels);
+        let (subscriptions, levels, listens, rounds) =
+            (&self.subscriptions, &self.levels, &self.listens, &self.round_asks);
         self.timers.retain(|at, timer| match timer {
-            Timer::Hold(ask) | Timer::Ask(ask) | Timer::Answer(ask) => asks.contains_key(ask),
+            Timer::Ask(ask) => asks.contains_key(ask) || rounds.contains_key(ask),
+            Timer::Hold(ask) | Timer::Answer(ask) => asks.contains_key(ask),
+            Timer::Again(call) => calls.get(call).is_some_and(|call| call.asking),
+            Timer::Acknowledge(wire) => listens.is_opening(*wire),
             Timer::Tomb(wire) => tombs.contains_key(wire),
             Timer::Call(call) => calls.contains_key(call),
             Timer::Look => looks.contains(&at),
             Timer::Unsubscribe(uri) => subscriptions.leaves_at(uri) == Some(at),
             Timer::Level => levels.lower_at() == Some(at),
-            // One of each kind at most.
-            Timer::Changed(_) | Timer::Forget => true,
+            // One of each kind at most, and two of listens.
+            Timer::Changed(_) | Timer::Forget | Timer::Listen => true,
         });
     }
 
@@ -427,7 +470,8 @@ impl Mux {
 
     /// Tells the child its level if that changed; `waiter` is answered when the child has accepted it.
     fn settle_level(&mut self, waiter: Option<CallId>, now: Duration) {
-        let sendable = self.phase == Phase::Up && self.facts.is_some_and(|facts| facts.logging);
+        // A modern child learns it with each request.
+        let sendable = self.phase == Phase::Up && !self.is_modern() && self.facts.is_some_and(|facts| facts.logging);
         match if sendable { self.levels.next(now) } else { levels::Next::Nothing } {
             levels::Next::Send(level) => {
                 let params = Raw::from(format!("{{\"level\":\"{}\"}}", level.as_str()));
@@ -469,6 +513,19 @@ impl Mux {
         let params = |uri: &str| Some(Raw::from(serde_json::json!({ "uri": uri }).to_string()));
         for act in acts {
             match act {
+                subscriptions::Act::SendSubscribe(uri) if self.phase == Phase::Up && self.listens.is_unsupported() => {
+                    let refusal = ErrorObject::method_not_found(Method::Subscribe.name());
+                    let acts = self.subscriptions.subscribed(&uri, &refusal.into(), now);
+                    self.act_on_subscriptions(acts, now);
+                }
+                subscriptions::Act::SendSubscribe(_) if self.phase == Phase::Up && self.is_modern() => {
+                    self.listens.want(Which::Resources);
+                }
+                subscriptions::Act::SendUnsubscribe(uri) if self.phase == Phase::Up && self.is_modern() => {
+                    let acts = self.subscriptions.unsubscribed(&uri);
+                    self.listens.want(Which::Resources);
+                    self.act_on_subscriptions(acts, now);
+                }
                 subscriptions::Act::SendSubscribe(uri) if self.phase == Phase::Up => {
                     self.own_call(Method::Subscribe, params(&uri), calls::Purpose::Subscribe(uri), now);
                 }

@@ -192,6 +192,11 @@ impl Owners {
         }
     }
 
+    /// Owners with work at the child; ghosts count.
+    pub(super) fn busy(&self, now: Duration) -> impl Iterator<Item = CallerId> {
+        self.loads.iter().filter(move |(_, load)| !load.live.is_empty() || load.ghost(now)).map(|(owner, _)| *owner)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&CallerId, &Load)> {
         self.loads.iter()
     }

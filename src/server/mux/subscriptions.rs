@@ -105,6 +105,17 @@ impl Subscriptions {
         })
     }
 
+    /// The URIs that a modern child should send updates of.
+    pub(super) fn wanted(&self) -> BTreeSet<String> {
+        let told = |entry: &Entry| matches!(entry.state, State::Subscribing | State::Active | State::Leaving(_));
+        self.entries.iter().filter(|(_, entry)| told(entry)).map(|(uri, _)| uri.clone()).collect()
+    }
+
+    /// Is the child's answer about this URI awaited?
+    pub(super) fn is_subscribing(&self, uri: &str) -> bool {
+        self.entries.get(uri).is_some_and(|entry| entry.state == State::Subscribing)
+    }
+
     /// Does a call wait for an answer?
     pub(super) fn has_waiters(&self) -> bool {
         self.entries.values().any(|entry| !entry.waiters.is_empty())

@@ -2,6 +2,8 @@
 //!
 //! In: calls and lines by hand. Out: what the mux wants done. Owns a mux per test. May not: use real time.
 
+mod modern;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +20,7 @@ fn up() -> Mux {
         Options { concurrency: Concurrency::Auto, interactive: false, roots: Vec::new(), request_timeout: None };
     let mut mux = Mux::new(options);
     let capabilities = r#"{"tools":{},"resources":{"subscribe":true},"logging":{},"tasks":{}}"#;
-    mux.warming(1, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())));
+    mux.warming(1, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())), Era::Legacy);
     mux.ready(false, T);
     mux.open(A, Arc::new(Client::legacy(ClientCapabilities::default(), None)), Vec::new(), T);
     outputs(&mut mux);

@@ -22,6 +22,12 @@ pub(super) enum Timer {
     Answer(AskId),
     /// Something that only needs a look: a collect window or a ghost ended.
     Look,
+    /// A call that polls is sent again.
+    Again(CallId),
+    /// A listen that the child ended may be opened again.
+    Listen,
+    /// A listen was not acknowledged.
+    Acknowledge(WireId),
     /// A cancelled call is forgotten.
     Tomb(WireId),
     /// A call was silent for `request_timeout`.

@@ -117,6 +117,7 @@ impl<C: Choice> World<C> {
             subscribe: choice.below(4)? > 0,
             completions: false,
             tasks: false,
+            changes: [true; 3],
         };
         let mut mux = Mux::new(options);
         mux.expect_facts(facts);
@@ -289,7 +290,7 @@ impl<C: Choice> World<C> {
         let list = CallId(self.next_id());
         self.phase = Phase::Warming(list);
         self.calls.insert(list, Call::new(CallerId::HUB, Method::ToolsList));
-        self.mux.warming(first_free, self.facts);
+        self.mux.warming(first_free, self.facts, hub::mcp::Era::Legacy);
         self.mux.internal_call(list, Method::ToolsList, None, self.now);
     }
 

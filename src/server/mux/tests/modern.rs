@@ -1,0 +1,253 @@
+//! Children of the modern era, and modern callers: what the simulation's oracle does not spell out.
+//!
+//! In: calls and lines by hand. Out: what the mux wants done. Owns a mux per test. May not: use real time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::{A, T, call, line, outputs};
+use crate::mcp::ClientCapabilities;
+use crate::server::handle::Hints;
+use crate::server::{Ask, Client};
+
+const B: CallerId = CallerId(2);
+
+fn session(level: Option<Level>, can: &'static str) -> Arc<Client> {
+    let raw = Bytes::from_static(can.as_bytes());
+    let info = Some(Bytes::from_static(br#"{"name":"c","version":"1"}"#));
+    Arc::new(Client { capabilities: raw.clone(), info, ..Client::legacy(ClientCapabilities::parse(&raw), level) })
+}
+
+/// A mux whose modern child is up, with one legacy caller that can be asked forms.
+fn up() -> Mux {
+    let options =
+        Options { concurrency: Concurrency::Auto, interactive: false, roots: Vec::new(), request_timeout: None };
+    let mut mux = Mux::new(options);
+    let capabilities = r#"{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}}"#;
+    mux.warming(2, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())), Era::Modern);
+    mux.open(A, session(None, r#"{"elicitation":{"form":{}}}"#), Vec::new(), T);
+    mux.ready(false, T);
+    let lists = written(&mut mux);
+    assert_eq!(lists.len(), 1, "{lists:?}");
+    assert_eq!(lists[0]["method"], "subscriptions/listen");
+    assert_eq!(lists[0]["params"]["notifications"], json!({ "toolsListChanged": true }));
+    acknowledge(&mut mux, &lists[0]["id"], json!({ "toolsListChanged": true }));
+    mux
+}
+
+fn written(mux: &mut Mux) -> Vec<Value> {
+    let lines = outputs(mux).into_iter().filter_map(|output| match output {
+        Output::Write(line) => Some(serde_json::from_slice(&line.to_bytes()).expect("JSON")),
+        _ => None,
+    });
+    lines.collect()
+}
+
+fn acknowledge(mux: &mut Mux, id: &Value, honoured: Value) -> Vec<Output> {
+    let params = json!({ "_meta": { "io.modelcontextprotocol/subscriptionId": id }, "notifications": honoured });
+    let text = json!({ "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params });
+    line(mux, &text.to_string(), T)
+}
+
+fn result(mux: &mut Mux, id: &Value, result: Value) -> Vec<Output> {
+    line(mux, &json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string(), T)
+}
+
+fn asked(outputs: &[Output]) -> Vec<Ask> {
+    let asks = outputs.iter().filter_map(|output| match output {
+        Output::Deliver(_, Delivery::Ask(ask)) => Some(ask.clone()),
+        _ => None,
+    });
+    asks.collect()
+}
+
+#[test]
+fn a_legacy_call_carries_its_clients_claims() {
+    let mut mux = up();
+    call(&mut mux, 1, "tools/call", r#"{"name":"x","_meta":{"progressToken":"t","vendor/k":1},"task":{}}"#);
+    let sent = written(&mut mux);
+    let (id, params) = (&sent[0]["id"], &sent[0]["params"]);
+    assert_eq!((params["name"].as_str(), params.get("task")), (Some("x"), None));
+    let meta = &params["_meta"];
+    assert_eq!(&meta["progressToken"], id);
+    assert_eq!(meta["vendor/k"], 1);
+    assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
+    assert_eq!(meta["io.modelcontextprotocol/clientCapabilities"], json!({ "elicitation": { "form": {} } }));
+    assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "c");
+    assert_eq!(meta["io.modelcontextprotocol/logLevel"], "info", "absent would mean that it wants none");
+    call(&mut mux, 2, "logging/setLevel", r#"{"level":"error"}"#);
+    assert_eq!(outputs(&mut mux), [Output::Deliver(CallId(2), Delivery::Finish(Outcome::empty()))], "not the child's");
+    call(&mut mux, 3, "tools/call", r#"{"name":"x"}"#);
+    assert_eq!(written(&mut mux)[0]["params"]["_meta"]["io.modelcontextprotocol/logLevel"], "error");
+}
+
+#[test]
+fn input_is_asked_for_and_the_call_sent_again() {
+    let mut mux = up();
+    call(&mut mux, 1, "tools/call", r#"{"name":"x","arguments":{"a":1}}"#);
+    let first = written(&mut mux);
+    let wanted = json!({
+        "resultType": "input_required", "requestState": "s1",
+        "inputRequests": { "who": { "method": "elicitation/create", "params": { "message": "Who?" } } }
+    });
+    let out = result(&mut mux, &first[0]["id"], wanted);
+    let asks = asked(&out);
+    assert_eq!((out.len(), asks.len(), asks[0].method.name()), (1, 1, "elicitation/create"));
+    mux.answer(asks[0].id, Outcome::Result(Bytes::from_static(br#"{"action":"accept","content":{"n":"Al"}}"#)), T);
+    mux.check_invariants(T).expect("invariants");
+    let again = written(&mut mux);
+    let params = &again[0]["params"];
+    assert_ne!(again[0]["id"], first[0]["id"]);
+    assert_eq!((&params["requestState"], &params["arguments"]["a"]), (&json!("s1"), &json!(1)));
+    assert_eq!(params["inputResponses"], json!({ "who": { "action": "accept", "content": { "n": "Al" } } }));
+    let out = result(&mut mux, &again[0]["id"], json!({ "resultType": "complete", "content": [] }));
+    assert!(matches!(&out[..], [Output::Deliver(CallId(1), Delivery::Finish(Outcome::Result(_)))]), "{out:?}");
+    assert_eq!(mux.sizes(), [0; 5]);
+}
+
+#[test]
+fn a_cancelled_call_takes_its_questions_back() {
+    let mut mux = up();
+    call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
+    let first = written(&mut mux);
+    let wanted = json!({
+        "resultType": "input_required",
+        "inputRequests": { "who": { "method": "elicitation/create", "params": { "message": "Who?" } } }
+    });
+    let asks = asked(&result(&mut mux, &first[0]["id"], wanted));
+    mux.cancel(CallId(1), None, T);
+    mux.check_invariants(T).expect("invariants");
+    let out = outputs(&mut mux);
+    let expected =
+        [Output::Deliver(CallId(1), Delivery::Withdraw(asks[0].id)), Output::Deliver(CallId(1), Delivery::Cancelled)];
+    assert_eq!(out, expected, "and nothing to the child, which holds no state");
+    mux.answer(asks[0].id, Outcome::empty(), T);
+    assert_eq!((outputs(&mut mux), mux.sizes()), (vec![], [0; 5]));
+}
+
+#[test]
+fn what_only_has_state_is_polled_and_what_the_client_cannot_fails() {
+    let mut mux = up();
+    call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
+    let first = written(&mut mux);
+    let out = result(&mut mux, &first[0]["id"], json!({ "resultType": "input_required", "requestState": "s" }));
+    assert_eq!(out, [], "it waits");
+    let at = mux.deadline().expect("a time to poll");
+    mux.tick(at);
+    mux.check_invariants(at).expect("invariants");
+    let again = written(&mut mux);
+    assert_eq!(again[0]["params"]["requestState"], "s");
+    let wanted = json!({
+        "resultType": "input_required",
+        "inputRequests": { "m": { "method": "sampling/createMessage", "params": {} } }
+    });
+    let out = result(&mut mux, &again[0]["id"], wanted);
+    assert!(matches!(&out[..], [Output::Deliver(CallId(1), Delivery::Finish(Outcome::Error(_)))]), "{out:?}");
+    assert_eq!(mux.sizes(), [0; 5]);
+}
+
+#[test]
+fn one_listen_for_all_uris_made_before_the_old_one_breaks() {
+    let mut mux = up();
+    mux.open(B, session(None, "{}"), Vec::new(), T);
+    call(&mut mux, 1, "resources/subscribe", r#"{"uri":"a:1"}"#);
+    let first = written(&mut mux);
+    assert_eq!(first[0]["params"]["notifications"], json!({ "resourceSubscriptions": ["a:1"] }));
+    mux.call(CallId(2), B, Method::Subscribe, Some(Bytes::from_static(br#"{"uri":"b:2"}"#)), T);
+    assert_eq!(written(&mut mux), [] as [Value; 0], "one at a time");
+    let out = acknowledge(&mut mux, &first[0]["id"], json!({ "resourceSubscriptions": ["a:1"] }));
+    assert_eq!(out[0], Output::Deliver(CallId(1), Delivery::Finish(Outcome::empty())));
+    let Output::Write(second) = &out[1] else { panic!("{out:?}") };
+    let second: Value = serde_json::from_slice(&second.to_bytes()).expect("JSON");
+    assert_eq!(second["params"]["notifications"], json!({ "resourceSubscriptions": ["a:1", "b:2"] }));
+    let out = acknowledge(&mut mux, &second["id"], json!({ "resourceSubscriptions": ["a:1"] }));
+    let Output::Write(cancel) = &out[0] else { panic!("{out:?}") };
+    let cancel: Value = serde_json::from_slice(&cancel.to_bytes()).expect("JSON");
+    assert_eq!(
+        (&cancel["method"], &cancel["params"]["requestId"]),
+        (&json!("notifications/cancelled"), &first[0]["id"])
+    );
+    assert!(
+        matches!(&out[1], Output::Deliver(CallId(2), Delivery::Finish(Outcome::Error(_)))),
+        "not honoured: {out:?}"
+    );
+    let updated = |id: &Value| {
+        let meta = json!({ "io.modelcontextprotocol/subscriptionId": id });
+        json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": { "uri": "a:1", "_meta": meta } })
+    };
+    let heard = line(&mut mux, &updated(&second["id"]).to_string(), T);
+    let params = Some(Bytes::from_static(br#"{"uri":"a:1"}"#));
+    assert_eq!(heard, [Output::ToCaller(A, Delivery::Notification { method: Method::ResourceUpdated, params })]);
+    let stale = line(&mut mux, &updated(&first[0]["id"]).to_string(), T);
+    assert!(matches!(stale[..], [Output::Dropped(_)]), "{stale:?}");
+}
+
+#[test]
+fn a_child_without_listen_is_not_asked_again() {
+    let mut mux = up();
+    call(&mut mux, 1, "resources/subscribe", r#"{"uri":"a:1"}"#);
+    let first = written(&mut mux);
+    let error = json!({ "jsonrpc": "2.0", "id": first[0]["id"], "error": { "code": -32601, "message": "no" } });
+    let out = line(&mut mux, &error.to_string(), T);
+    assert!(matches!(&out[..], [Output::Deliver(CallId(1), Delivery::Finish(Outcome::Error(_)))]), "{out:?}");
+    call(&mut mux, 2, "resources/subscribe", r#"{"uri":"a:1"}"#);
+    let out = outputs(&mut mux);
+    assert!(matches!(&out[..], [Output::Deliver(CallId(2), Delivery::Finish(Outcome::Error(_)))]), "{out:?}");
+    assert_eq!(mux.subscriptions.len(), 0);
+}
+
+#[test]
+fn a_log_line_goes_to_the_only_one_that_admits_it() {
+    let mut mux = up();
+    mux.open(B, session(Some(Level::Error), "{}"), Vec::new(), T);
+    call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
+    mux.call(CallId(2), B, Method::ToolsCall, None, T);
+    outputs(&mut mux);
+    let mut log = |level: &str| {
+        let text = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": level } });
+        line(&mut mux, &text.to_string(), T)
+    };
+    assert!(matches!(log("info")[..], [Output::Deliver(CallId(1), Delivery::Notification { .. })]));
+    assert!(matches!(log("error")[..], [Output::Dropped(_)]), "both admit it");
+    assert!(matches!(log("debug")[..], [Output::Dropped(_)]), "nobody does");
+}
+
+#[test]
+fn it_may_not_ask_and_is_never_answered() {
+    let mut mux = up();
+    call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
+    outputs(&mut mux);
+    let out = line(&mut mux, r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{}}"#, T);
+    assert!(matches!(out[..], [Output::Dropped(_)]), "{out:?}");
+}
+
+/// A modern caller at a legacy child: its claims stay in hub, its ask is its own, its level ends with it.
+#[test]
+fn a_passing_caller_at_a_legacy_child() {
+    let mut mux = super::up();
+    let can = ClientCapabilities::default();
+    let client = Arc::new(Client { era: Era::Modern, level: Some(Level::Debug), ..Client::legacy(can, None) });
+    let params = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","progressToken":7}}"#;
+    let hints = Hints { token: true, task: false };
+    let who = (CallerId::passing(CallId(9)), Some(client));
+    mux.call_with(CallId(9), who, Method::ToolsCall, Some(Bytes::from_static(params.as_bytes())), hints, T);
+    mux.check_invariants(T).expect("invariants");
+    let sent = written(&mut mux);
+    assert_eq!((&sent[0]["method"], &sent[0]["params"]["level"]), (&json!("logging/setLevel"), &json!("debug")));
+    assert_eq!(sent[1]["params"], json!({ "name": "x", "_meta": { "progressToken": sent[1]["id"] } }));
+    line(&mut mux, &json!({ "jsonrpc": "2.0", "id": sent[0]["id"], "result": {} }).to_string(), T);
+    let ask = json!({ "jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": { "message": "?" } });
+    let out = line(&mut mux, &ask.to_string(), T);
+    let needed = Bytes::from_static(br#"{"elicitation":{"form":{}}}"#);
+    assert_eq!(out[0], Output::Deliver(CallId(9), Delivery::Lacks(needed)));
+    let Output::Write(refusal) = &out[1] else { panic!("{out:?}") };
+    assert!(String::from_utf8_lossy(&refusal.to_bytes()).contains("-32601"));
+    result(&mut mux, &sent[1]["id"], json!({ "content": [] }));
+    mux.check_invariants(T).expect("invariants");
+    let back = mux.deadline().expect("the level is lowered in a while");
+    mux.tick(back);
+    assert_eq!(written(&mut mux)[0]["params"]["level"], "info");
+}
