@@ -4,7 +4,7 @@
 //! The instance task owns all state behind a handle. May not: lock or wait for anything but room in a bounded queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
@@ -83,6 +83,8 @@ pub(super) enum Command {
 pub struct InstanceHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Set when its server let go of it: it finishes what it has.
+    pub(super) leaving: Arc<AtomicBool>,
 }
 
 impl InstanceHandle {
@@ -123,9 +125,10 @@ impl InstanceHandle {
         )
     }
 
-    /// Whether the instance is gone for good; whoever needs one asks the server again.
+    /// Whether the instance is gone for good, or finishes what it has and is gone then; whoever needs one asks the
+    /// server again.
     pub fn is_closed(&self) -> bool {
-        self.commands.is_closed()
+        self.leaving.load(Ordering::Acquire) || self.commands.is_closed()
     }
 
     /// Answers an ask; the first answer counts, unknown ones are ignored.

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -28,6 +28,9 @@ use super::mux::{ChildFacts, Mux, Options, Output};
 use super::outlet::{AskId, CallId, CallerId, Delivery, Outlet};
 use super::snapshot::{Counters, Failure, Handshake, List, Lists, QueuedShare, Snapshot, State};
 use super::world::World;
+
+/// Why a call fails that reached an instance too late.
+pub(super) const STOPPED: &str = "the server was stopped before it got the request";
 
 /// What the server task tells an instance.
 #[derive(Debug)]
@@ -89,6 +92,22 @@ pub(super) struct InstanceParts {
     pub(super) control: mpsc::Sender<Control>,
 }
 
+impl InstanceParts {
+    /// Lets go of it: who has a handle asks for another instance from now on; what this one has may finish within
+    /// `grace`.
+    pub(super) async fn leave(&self, grace: Duration) {
+        self.handle.leaving.store(true, Release);
+        drop(self.stop(grace).await);
+    }
+
+    /// Stops it for good. Gives what tells of its end.
+    pub(super) async fn stop(&self, grace: Duration) -> oneshot::Receiver<()> {
+        let (reply, stopped) = oneshot::channel();
+        self.control.send(Control::Stop { grace, reply }).await.ok();
+        stopped
+    }
+}
+
 /// What is known of a server before its first child runs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
@@ -119,7 +138,7 @@ pub(super) fn start(
         failure: None,
     };
     let (publish, seen) = watch::channel(Arc::new(snapshot));
-    let handle = InstanceHandle { commands: commands_in, snapshot: seen };
+    let handle = InstanceHandle { commands: commands_in, snapshot: seen, leaving: Arc::default() };
     let mut mux = Mux::new(options(&spec, known.interactive));
     mux.set_read_only(lists.read_only.clone());
     if let Some(handshake) = &known.handshake {
@@ -248,7 +267,7 @@ impl Instance {
         let open = i64::try_from(self.callers.len()).unwrap_or(0);
         self.counters.sessions.fetch_sub(open, Relaxed);
         self.commands.close();
-        let gone = || ErrorObject::internal(Reason::ShuttingDown, "the server was stopped");
+        let gone = || ErrorObject::internal(Reason::ShuttingDown, STOPPED);
         while let Some(command) = self.commands.recv().await {
             if let Command::Call(_, call) = command {
                 call.outlet.deliver(&self.handle, Delivery::Finish(gone().into()));
@@ -258,6 +277,16 @@ impl Instance {
             self.counters.in_flight.fetch_sub(1, Relaxed);
             waiting.outlet.deliver(&self.handle, Delivery::Finish(gone().into()));
         }
+    }
+
+    /// Did its server let go of it?
+    pub(super) fn is_leaving(&self) -> bool {
+        self.handle.leaving.load(Acquire)
+    }
+
+    /// Was something on its way when its server let go of it?
+    pub(super) fn has_late_commands(&self) -> bool {
+        self.is_leaving() && !self.commands.is_empty()
     }
 
     /// Sets the one timer to the earliest deadline there is, if that changed.

@@ -30,7 +30,7 @@ use crate::limits::{
 use crate::mcp::error::Reason;
 use crate::mcp::{Era, ErrorObject, ListKind};
 
-use super::instance::{Control, Instance};
+use super::instance::{Control, Instance, STOPPED};
 use super::mux::ChildFacts;
 use super::opening::{Opening, Step};
 use super::snapshot::{Failure, State};
@@ -236,7 +236,10 @@ impl Instance {
     fn stop_then(&mut self, after: After, grace: Duration) {
         match &self.life {
             Life::Ready { .. } => {
-                self.mux.pause();
+                // Who comes to one that its server let go of had no time to learn of its successor.
+                if !self.is_leaving() {
+                    self.mux.pause();
+                }
                 self.life = Life::Draining { until: Instant::now() + grace, after };
             }
             Life::Draining { until, .. } => {
@@ -278,7 +281,7 @@ impl Instance {
             After::Retry { .. } => self.again_later(),
             After::End(reply) => {
                 self.life = Life::Over;
-                let error = ErrorObject::internal(Reason::ShuttingDown, "the server was stopped");
+                let error = ErrorObject::internal(Reason::ShuttingDown, STOPPED);
                 let now = self.now();
                 self.mux.fail_waiting(&error, now);
                 self.flush();
@@ -564,13 +567,14 @@ impl Instance {
 
     fn drained(&mut self) {
         if let Life::Draining { after, .. } = std::mem::replace(&mut self.life, Life::Stopped) {
+            self.mux.pause();
             self.begin_stop(after);
         }
     }
 
     /// Looks after each input whether a drain is complete.
     pub(super) fn life_settles(&mut self) {
-        if matches!(self.life, Life::Draining { .. }) && self.mux.written() == 0 {
+        if matches!(self.life, Life::Draining { .. }) && self.mux.written() == 0 && !self.has_late_commands() {
             self.drained();
         }
     }

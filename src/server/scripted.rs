@@ -57,7 +57,7 @@ impl Scripted {
         let (_, spec) = watch::channel(Arc::new(ServerSpec::new(name.clone(), "none", "/")));
         let (commands, server_commands) = mpsc::channel(16);
         let (calls, instance_commands) = mpsc::channel(16);
-        let instance = InstanceHandle { commands: calls, snapshot: seen.clone() };
+        let instance = InstanceHandle { commands: calls, snapshot: seen.clone(), leaving: Arc::default() };
         let handle = ServerHandle { name, spec, counters: Arc::new(Counters::default()), commands, snapshot: seen };
         let (wakes, cancels) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let scope = Scope::new();

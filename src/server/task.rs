@@ -31,6 +31,8 @@ struct Task {
     /// The one for everybody; with `share = "session"` a spare that proves the server works and goes to the next session.
     common: Option<InstanceParts>,
     by_session: HashMap<Arc<str>, InstanceParts>,
+    /// Let go of, not gone yet.
+    leaving: Vec<InstanceParts>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     changed: Arc<Notify>,
     waiting: Vec<HandshakeReply>,
@@ -66,6 +68,7 @@ pub async fn start(spec: Arc<ServerSpec>, world: Arc<World>, counters: Arc<Count
         known,
         common: None,
         by_session: HashMap::new(),
+        leaving: Vec::new(),
         snapshot,
         changed: Arc::new(Notify::new()),
         waiting: Vec::new(),
@@ -120,8 +123,7 @@ impl Task {
             }
             ServerCommand::Release { session } => {
                 if let Some(parts) = self.by_session.remove(&session) {
-                    let (reply, _stopped) = oneshot::channel();
-                    parts.control.send(Control::Stop { grace: Duration::ZERO, reply }).await.ok();
+                    self.let_go(vec![parts], Duration::ZERO).await;
                 }
             }
             ServerCommand::Wake => self.wake().await,
@@ -138,7 +140,8 @@ impl Task {
                 reply.send(()).ok();
             }
             ServerCommand::Instances { reply } => {
-                reply.send(self.all().iter().map(|parts| parts.handle.snapshot()).collect()).ok();
+                let all = self.all();
+                reply.send(all.iter().chain(&self.leaving).map(|parts| parts.handle.snapshot()).collect()).ok();
             }
             ServerCommand::Handshake { reply } => {
                 self.waiting.push(reply);
@@ -184,7 +187,8 @@ impl Task {
         }
         if spec.share != self.spec.share {
             // Sessions find their new instance with their next request.
-            self.stop_all(DRAIN).await;
+            let old = self.take_all();
+            self.let_go(old, DRAIN).await;
         }
         self.spec = spec.clone();
         self.spec_out.send_replace(spec);
@@ -192,18 +196,31 @@ impl Task {
         for parts in self.all() {
             parts.control.send(Control::Reconfigure { spec: spec.clone(), restart }).await.ok();
         }
-        if self.common.is_none() && self.spec.start == Start::Eager && self.by_session.is_empty() {
+        let nobody = self.common.is_none() && self.by_session.is_empty();
+        if nobody && (self.spec.start == Start::Eager || !self.waiting.is_empty()) {
             self.wake().await;
         }
     }
 
+    fn take_all(&mut self) -> Vec<InstanceParts> {
+        let by_session = std::mem::take(&mut self.by_session).into_values();
+        self.common.take().into_iter().chain(by_session).collect()
+    }
+
+    /// Lets instances end by themselves; they are remembered until they have, so that a stop of the server hurries them.
+    async fn let_go(&mut self, old: Vec<InstanceParts>, grace: Duration) {
+        for parts in &old {
+            parts.leave(grace).await;
+        }
+        self.leaving.retain(|parts| !parts.control.is_closed());
+        self.leaving.extend(old);
+    }
+
     async fn stop_all(&mut self, grace: Duration) {
+        let old = self.take_all();
         let mut stopped = Vec::new();
-        for parts in self.common.take().into_iter().chain(std::mem::take(&mut self.by_session).into_values()) {
-            let (reply, done) = oneshot::channel();
-            if parts.control.send(Control::Stop { grace, reply }).await.is_ok() {
-                stopped.push(done);
-            }
+        for parts in old.iter().chain(&std::mem::take(&mut self.leaving)) {
+            stopped.push(parts.stop(grace).await);
         }
         for done in stopped {
             done.await.ok();

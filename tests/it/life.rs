@@ -1,11 +1,13 @@
-//! The life of a server's children: starts that fail, floods.
+//! The life of a server's children: starts that fail, floods, a changed `share`.
 //!
-//! In: servers that say what they should not. Out: what hub makes of them, and when. Owns nothing. May
+//! In: servers that say what they should not, edits of hub.toml. Out: what hub makes of them, and when. Owns nothing. May
 //! not: wait for a child where a caller would not have to.
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Fake, Hub, Setup, eventually};
+use crate::support::http::Connection;
+use crate::support::session::{L2, initialize_body};
+use crate::support::{Fake, Hub, Setup, eventually, json, procs};
 
 const SERVED_AT_ONCE: Duration = Duration::from_secs(3);
 
@@ -45,4 +47,50 @@ fn a_flood_does_not_keep_controls_out() {
         eventually("another child", || hub.child_pids("a").first().filter(|now| **now != pid).copied());
         hub.wait_state("a", "ready");
     }
+}
+
+fn share(hub: &mut Hub, share: &str) {
+    let server = hub.setup.server("a");
+    *server = server.clone().key("share", &format!("\"{share}\""));
+    hub.write_config();
+    hub.run(&["reload"]);
+}
+
+/// What runs at the old children finishes there; everything else goes to the new ones at once.
+#[test]
+fn a_changed_share_blocks_nobody() {
+    let mut hub = Hub::start(Setup::one());
+    let (busy, other) = (hub.session("a"), hub.session("a"));
+    for (way, nonce) in [("session", "one"), ("shared", "two")] {
+        let old = hub.child_pids("a");
+        let already = hub.journal("a").count("tools/call");
+        let call = busy.begin_call("sleep", &json!({"ms": 6000, "v": nonce}));
+        eventually("the call runs", || (hub.journal("a").count("tools/call") > already).then_some(()));
+        let began = Instant::now();
+        share(&mut hub, way);
+        other.echo("served by another child");
+        busy.echo("this session too");
+        hub.session("a").echo("and a new one");
+        assert!(call.response_now().is_none(), "the old call still runs, {:?} later", began.elapsed());
+        assert_eq!(hub.server("a")["state"], "ready");
+        assert_eq!(call.text(), format!("slept v={nonce}"), "what was in flight is finished");
+        eventually("the old children are gone", || old.iter().all(|pid| !procs::is_alive(*pid)).then_some(()));
+    }
+    eventually("one child for all", || (hub.child_pids("a").len() == 1).then_some(()));
+    assert_eq!(hub.server("a")["errors"], 0);
+}
+
+/// Who waits for a server that starts is served by the child that takes its place.
+#[test]
+fn a_changed_share_fails_no_initialize() {
+    let slow = Fake::new("a").arg("--ready-delay-ms", 2000);
+    let mut hub = Hub::prepare(Setup::of([slow]).impatient());
+    hub.serve();
+    let target = hub.at("a");
+    let mut waiting = Connection::open(target.addr);
+    let headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")];
+    waiting.write_request("POST", &target.path, &headers, &initialize_body(L2, &json!({})));
+    share(&mut hub, "session");
+    let reply = waiting.reply().expect("an answer");
+    assert!(reply.text().contains("protocolVersion"), "{}", reply.text());
 }
