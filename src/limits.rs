@@ -246,3 +246,11 @@ pub const SESSION_SWEEP: Duration = Duration::from_secs(5);
 pub const DOOR_TRIES: usize = 20;
 /// … with this pause between.
 pub const DOOR_PAUSE: Duration = Duration::from_millis(10);
+/// Listeners (`subscriptions/listen`) at once.
+pub const LISTENERS_MAX: usize = 4096;
+/// Resources that one listener may subscribe to.
+pub const LISTENER_URIS_MAX: usize = 1000;
+/// A listener waits this long for its subscriptions before it is told which of them hold.
+pub const LISTENER_SUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
+/// How long a modern client may keep what a server says of itself, in milliseconds.
+pub const DISCOVER_TTL_MS: u64 = 60_000;

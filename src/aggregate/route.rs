@@ -9,7 +9,7 @@ use crate::mcp::error::Reason;
 use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, ListKind, Method, Outcome, Raw, scan};
 
-use crate::server::State;
+use crate::server::{ServerHandle, State};
 
 use super::catalog::{Catalog, Member, Target, down};
 use super::names::SEPARATOR;
@@ -93,6 +93,13 @@ impl Aggregate {
         };
         let params = object.edit(&[("name", Some(&target.own))]);
         towards(&catalog.members()[target.member], &method, Some(params), None).await
+    }
+
+    /// The server of an exposed tool, and the tool's own name there.
+    pub async fn tool(&self, exposed: &str) -> Option<(ServerHandle, String)> {
+        let (catalog, target) = self.target(ListKind::Tools, exposed).await?;
+        let server = catalog.members()[target.member].handle.clone()?;
+        Some((server, scan::unquote(&target.own)?.into_owned()))
     }
 
     /// Looks a name up; if it is unknown, makes sure that this is not for want of a list.

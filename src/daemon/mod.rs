@@ -102,7 +102,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     drop(scope.spawn("sessions", sessions.clone().keep(limits::SESSION_SWEEP, scope.stopping().clone())));
     let follow = sessions.clone().follow(aggregate.changes(), scope.stopping().clone());
     drop(scope.spawn("aggregate-changes", follow));
-    let exchanges = Exchanges::new(scope.clone());
+    let exchanges = Exchanges::new(seen.clone(), scope.clone());
     let meter = Meter::new(started.world.guardian.run_id());
     let ctx = http::Context::new(seen.clone(), settings_seen, aggregate, (sessions.clone(), exchanges), meter.clone());
     let socket = socket.into_std().context("handing the hub socket over")?;

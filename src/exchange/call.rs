@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::aggregate::{Aggregate, UriForm};
 use crate::mcp::{Method, Outcome, Raw};
-use crate::server::{CallId, Delivery, InstanceHandle, Outlet, ServerHandle};
+use crate::server::{CallId, Client, Delivery, InstanceHandle, Outlet, ServerHandle};
 use crate::session::ring::Weight;
 
 use super::Shared;
@@ -18,6 +18,7 @@ use super::seat::{Occupant, Seat};
 pub(super) struct Call {
     pub(super) number: CallId,
     pub(super) method: Method,
+    pub(super) client: Arc<Client>,
     pub(super) server: ServerHandle,
     pub(super) instance: InstanceHandle,
     /// On the aggregate endpoint: who rewrites what comes from the server.
@@ -37,6 +38,7 @@ impl Call {
     pub(super) fn new(
         number: CallId,
         seat: &Arc<Seat>,
+        client: Arc<Client>,
         server: &ServerHandle,
         instance: InstanceHandle,
         aggregate: Option<&Arc<Aggregate>>,
@@ -45,6 +47,7 @@ impl Call {
         Self {
             number,
             method: seat.method.clone(),
+            client,
             server: server.clone(),
             instance,
             aggregate: aggregate.cloned(),
@@ -68,8 +71,8 @@ impl Call {
         };
         let Some(seat) = seat else { return };
         let handshake = from.snapshot().handshake.clone();
-        let outcome = outcome::readable(&self.method, handshake.as_deref(), outcome);
-        seat.relay(self.number, &outcome::or_lacks(outcome, lacks.as_ref()));
+        let answer = outcome::readable(&self.method, self.client.can, handshake.as_deref(), outcome, lacks.as_ref());
+        seat.relay(self.number, answer);
     }
 
     fn notify(&self, method: &Method, params: Option<Raw>) {

@@ -5,17 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::mcp::meta::Level;
+use crate::mcp::meta::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Level, PROTOCOL_VERSION};
 use crate::mcp::{ClientCapabilities, Era, ErrorObject, Raw, scan};
 use crate::server::Client;
 use crate::session::Params;
-
-/// The revision of a request.
-pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// What its client can be asked.
-pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 /// See the module's header.
 #[derive(Debug)]

@@ -7,20 +7,27 @@
 mod call;
 pub mod claims;
 mod dispatch;
+mod filter;
+mod listen;
 mod outcome;
 pub mod seat;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{Semaphore, watch};
+
+use crate::bridge::headers::HeaderTable;
 use crate::config::ServerName;
-use crate::mcp::{ErrorObject, Method, RequestId};
-use crate::server::{InstanceHandle, ServerHandle};
+use crate::limits::LISTENERS_MAX;
+use crate::mcp::{ErrorObject, ListKind, Method, RequestId};
+use crate::server::{InstanceHandle, Registry, ServerHandle};
 use crate::session::Form;
 use crate::session::replay::Account;
 use crate::tasks::Scope;
 
 pub use claims::Claims;
+pub use dispatch::Asking;
 pub use seat::{Occupied, Seat};
 
 /// What all exchanges use.
@@ -31,6 +38,12 @@ struct Shared {
     account: Account,
     /// The instance of each server that passing callers use, so that a request does not ask the server's task for it.
     instances: Mutex<HashMap<ServerName, (ServerHandle, InstanceHandle)>>,
+    /// Which arguments of a server's tools are mirrored into headers, for the list of that digest.
+    mirrors: Mutex<HashMap<ServerName, (u64, Arc<HeaderTable>)>>,
+    /// The servers, for who listens longer than they live.
+    registry: watch::Receiver<Arc<Registry>>,
+    /// Room for listeners.
+    listeners: Arc<Semaphore>,
 }
 
 /// See the module's header.
@@ -41,8 +54,15 @@ pub struct Exchanges {
 
 impl Exchanges {
     /// No exchange yet. What they start runs in `scope`.
-    pub fn new(scope: Scope) -> Arc<Self> {
-        let shared = Shared { scope, account: Account::default(), instances: Mutex::default() };
+    pub fn new(registry: watch::Receiver<Arc<Registry>>, scope: Scope) -> Arc<Self> {
+        let shared = Shared {
+            scope,
+            account: Account::default(),
+            instances: Mutex::default(),
+            mirrors: Mutex::default(),
+            registry,
+            listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+        };
         Arc::new(Self { shared: Arc::new(shared) })
     }
 
@@ -67,5 +87,23 @@ impl Shared {
         instances.retain(|_, (_, instance)| !instance.is_closed());
         instances.insert(server.name().clone(), (server.clone(), instance.clone()));
         Ok(instance)
+    }
+
+    /// Which arguments of a server's tools are mirrored into headers. Read once per list.
+    fn mirrors(&self, server: &ServerHandle) -> Option<Arc<HeaderTable>> {
+        let snapshot = server.snapshot();
+        let tools = snapshot.lists.get(ListKind::Tools)?;
+        let mut known = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((digest, table)) = known.get(server.name())
+            && *digest == tools.digest
+        {
+            return Some(table.clone());
+        }
+        let table = Arc::new(HeaderTable::compile(&tools.items));
+        for complaint in table.complaints() {
+            tracing::warn!(server = %server.name(), complaint, "a header that cannot be mirrored");
+        }
+        known.insert(server.name().clone(), (tools.digest, table.clone()));
+        Some(table)
     }
 }

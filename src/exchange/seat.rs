@@ -4,18 +4,20 @@
 //! code of an error for the edge, which turns it into a status. Owned by the exchange, and by the call that works for it.
 //! May not: be taken up again by another connection; who leaves it has cancelled (2026-07-28, basic/patterns/cancellation).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::time::Instant;
 
-use crate::mcp::message::notification_bytes;
-use crate::mcp::splice::Object;
+use crate::bridge::error::code;
+use crate::mcp::message::{notification_bytes, result_pieces};
 use crate::mcp::{ErrorObject, Method, Outcome, Raw, RequestId, error};
 use crate::server::CallId;
 use crate::session::replay::Account;
 use crate::session::ring::Weight;
 use crate::session::stream::Opening;
 use crate::session::{Form, Kind, Reader, Stream};
+
+use super::outcome::Answer;
 
 /// What happens when the client of a seat leaves before it has its answer, or hub does.
 pub trait Occupant: Send + Sync {
@@ -35,7 +37,7 @@ pub struct Seat {
     /// Its messages.
     pub stream: Arc<Stream>,
     code: OnceLock<i64>,
-    occupant: OnceLock<Arc<dyn Occupant>>,
+    occupant: Mutex<Option<Arc<dyn Occupant>>>,
 }
 
 impl std::fmt::Debug for Seat {
@@ -51,18 +53,22 @@ impl Seat {
         let form = if form == Form::Json { Form::Json } else { Form::Either };
         let opening = Opening { kind: Kind::Post, form, resumable: false, responses: 1 };
         let stream = Stream::open(opening, account, Instant::now());
-        Arc::new(Self { id, method, stream, code: OnceLock::new(), occupant: OnceLock::new() })
+        Arc::new(Self { id, method, stream, code: OnceLock::new(), occupant: Mutex::default() })
     }
 
-    /// Says who is to hear when the client leaves. Only the first one counts.
+    /// Says who is to hear when the client leaves.
     pub(super) fn occupy(&self, occupant: Arc<dyn Occupant>) {
-        self.occupant.set(occupant).ok();
+        *self.lock() = Some(occupant);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<dyn Occupant>>> {
+        self.occupant.lock().expect("no panic under this lock")
     }
 
     /// The answer, from hub itself.
     pub(super) fn answer(&self, call: Option<CallId>, outcome: &Outcome) {
         if let Outcome::Error(error) = outcome
-            && let Some(code) = code_of(error)
+            && let Some(code) = code(error)
         {
             self.code.set(code).ok();
         }
@@ -75,15 +81,19 @@ impl Seat {
     }
 
     /// The answer, from a server: of its codes only two have a status (PROTOCOL 2.2.10).
-    pub(super) fn relay(&self, call: CallId, outcome: &Outcome) {
-        if let Outcome::Error(error) = outcome
-            && let Some(code) = code_of(error)
-            && (code == error::MISSING_CAPABILITY
-                || (code == error::METHOD_NOT_FOUND && self.method != Method::ToolsCall))
-        {
-            self.code.set(code).ok();
+    pub(super) fn relay(&self, call: CallId, answer: Answer) {
+        match answer {
+            Answer::Result(pieces) => self.stream.respond_in_pieces(Some(call), result_pieces(&self.id, &pieces)),
+            Answer::Error(raw) => {
+                let code = code(&raw).filter(|code| match *code {
+                    error::MISSING_CAPABILITY => true,
+                    error::METHOD_NOT_FOUND => self.method != Method::ToolsCall,
+                    _ => false,
+                });
+                code.map(|code| self.code.set(code));
+                self.stream.respond(Some(call), &self.id, &Outcome::Error(raw));
+            }
         }
-        self.stream.respond(Some(call), &self.id, outcome);
     }
 
     /// A message before the answer.
@@ -91,16 +101,15 @@ impl Seat {
         self.stream.send(weight, notification_bytes(method, params))
     }
 
+    /// The same, unless the client has yet to read just that.
+    pub(super) fn tell_once(&self, method: &Method, params: Option<&Raw>) {
+        self.stream.send_once(Weight::Kept, notification_bytes(method, params));
+    }
+
     /// The code of the answer, if that is an error which its HTTP status should tell.
     pub fn code(&self) -> Option<i64> {
         self.code.get().copied()
     }
-}
-
-/// The `code` of a raw error object.
-pub(super) fn code_of(error: &Raw) -> Option<i64> {
-    let code = Object::scan(error)?.get("code")?;
-    std::str::from_utf8(&code).ok()?.parse().ok()
 }
 
 /// The client's presence on a seat. Dropped before everything was delivered: it went away.
@@ -132,7 +141,8 @@ impl Occupied {
 
     /// The listener is going away.
     pub fn stop(&self) {
-        if let Some(occupant) = self.seat.occupant.get() {
+        let occupant = self.seat.lock().clone();
+        if let Some(occupant) = occupant {
             occupant.stop(&self.seat);
         }
     }
@@ -140,7 +150,9 @@ impl Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        if let (false, Some(occupant)) = (self.delivered, self.seat.occupant.get()) {
+        // Taken out in any case: the two hold each other.
+        let occupant = self.seat.lock().take();
+        if let (false, Some(occupant)) = (self.delivered, occupant) {
             occupant.left(&self.seat);
         }
     }

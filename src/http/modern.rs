@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::exchange::{Claims, Seat};
+use crate::bridge::headers::decode_header_value;
+use crate::exchange::{Asking, Claims, Seat};
 use crate::mcp::{Era, ErrorObject, Message, Method, ProtocolVersion, error};
-use crate::session::{Asked, EndpointId, Form, FromClient, Params, Target};
+use crate::session::{Asked, EndpointId, Form, FromClient, Params};
 
 use super::respond::PROTOCOL_VERSION;
 use super::{Context, Refusal, Reply, endpoint, reply};
@@ -19,6 +20,9 @@ use super::{Context, Refusal, Reply, endpoint, reply};
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// Names what a request is about, for proxies.
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// What the names of headers that mirror arguments begin with.
+const PARAM: &str = "mcp-param-";
 
 /// What one message is to be served as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,7 @@ pub(super) async fn serve(
     }
     let target = endpoint::target(ctx, at);
     let occupied = ctx.exchanges.sit(id, method, form);
-    let work = answer(ctx.clone(), target, headers, claims, params, occupied.seat().clone());
+    let work = answer(ctx.clone(), headers, Asking { target, claims, params }, occupied.seat().clone());
     Ok(reply::exchange(occupied, Box::pin(work), form == Form::Events, ctx.timing, &ctx.stopping).await)
 }
 
@@ -110,45 +114,43 @@ fn before_the_server(headers: &HeaderMap, method: &Method, params: &Params) -> R
 }
 
 /// Steps 5 to 9, and the answer.
-async fn answer(
-    ctx: Arc<Context>,
-    target: Target,
-    headers: HeaderMap,
-    claims: Claims,
-    params: Params,
-    seat: Arc<Seat>,
-) {
+async fn answer(ctx: Arc<Context>, headers: HeaderMap, asking: Asking, seat: Arc<Seat>) {
     let checked = async {
-        let handshake = ctx.exchanges.admit(&target, &seat.method).await?;
-        names_agree(&headers, &seat.method, &params)?;
+        let handshake = ctx.exchanges.admit(&asking.target, &seat.method).await?;
+        names_agree(&headers, &seat.method, &asking.params)?;
+        if seat.method == Method::ToolsCall {
+            for name in headers.keys().filter(|name| name.as_str().starts_with(PARAM)) {
+                single(&headers, name)?;
+            }
+            let mirrors = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+            ctx.exchanges.mirrored(&asking, mirrors).await?;
+        }
         Ok(handshake)
     };
     match checked.await {
-        Ok(handshake) => ctx.exchanges.serve(&target, &handshake, &claims, params, &seat).await,
+        Ok(handshake) => ctx.exchanges.serve(asking, &handshake, &seat).await,
         Err(error) => seat.refuse(error),
     }
 }
 
 /// A header that must be there once and say the same as the body.
 fn agrees(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), ErrorObject> {
-    match single(headers, name)? {
-        Some(value) if value == body => Ok(()),
-        Some(value) => Err(mismatch(format!("{} says {value:?}, the body says {body:?}", shown(name)))),
-        None => Err(mismatch(format!("{} is missing", shown(name)))),
+    let Some(value) = single(headers, name)? else { return Err(mismatch(format!("{} is missing", shown(name)))) };
+    match value.to_str().map(|text| text.trim_matches([' ', '\t'])) {
+        Ok(said) if said == body => Ok(()),
+        Ok(said) => Err(mismatch(format!("{} says {said:?}, the body says {body:?}", shown(name)))),
+        Err(_) => Err(mismatch(format!("{} holds characters that a header may not", shown(name)))),
     }
 }
 
-/// A header's text without the space around it; one that stands twice is an error even if it says the same.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ErrorObject> {
+/// A header's value; one that stands twice is an error even if it says the same.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, ErrorObject> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(mismatch(format!("{} stands twice", shown(name))));
     }
-    match value.to_str() {
-        Ok(text) => Ok(Some(text.trim_matches([' ', '\t']))),
-        Err(_) => Err(mismatch(format!("{} holds characters that a header may not", shown(name)))),
-    }
+    Ok(Some(value))
 }
 
 fn mismatch(why: String) -> ErrorObject {
@@ -174,5 +176,10 @@ fn names_agree(headers: &HeaderMap, method: &Method, params: &Params) -> Result<
     };
     // What is no string cannot be named; it is refused for its shape.
     let Some(body) = params.text(member) else { return Ok(()) };
-    agrees(headers, &NAME, &body)
+    let Some(value) = single(headers, &NAME)? else { return Err(mismatch("Mcp-Name is missing".into())) };
+    match decode_header_value(value.as_bytes()) {
+        Ok(said) if said == body => Ok(()),
+        Ok(_) => Err(mismatch(format!("Mcp-Name differs from `{member}` of the body"))),
+        Err(why) => Err(mismatch(format!("Mcp-Name: {why}"))),
+    }
 }

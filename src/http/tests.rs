@@ -27,7 +27,7 @@ fn context() -> Context {
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
     let aggregate = Aggregate::new(registry.clone());
     let sessions = Sessions::new(session::Options::default(), None, Scope::new());
-    let exchanges = Exchanges::new(Scope::new());
+    let exchanges = Exchanges::new(registry.clone(), Scope::new());
     Context::new(registry, settings, aggregate, (sessions, exchanges), Meter::new("test"))
 }
 

@@ -352,6 +352,20 @@ pub fn response_pieces(id: &RequestId, outcome: &Outcome) -> [Bytes; 3] {
     [head.freeze(), payload, Bytes::from_static(b"}")]
 }
 
+/// The pieces of a response whose result is in pieces: the largest stays a slice, the others are copied.
+pub fn result_pieces(id: &RequestId, result: &[Raw]) -> [Bytes; 3] {
+    let largest = (0..result.len()).max_by_key(|&index| result[index].len()).unwrap_or(0);
+    let mut head = BytesMut::with_capacity(64 + result.iter().take(largest).map(Bytes::len).sum::<usize>());
+    head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    head.put_slice(id.raw());
+    head.put_slice(b",\"result\":");
+    result.iter().take(largest).for_each(|piece| head.put_slice(piece));
+    let mut tail = BytesMut::new();
+    result.iter().skip(largest + 1).for_each(|piece| tail.put_slice(piece));
+    tail.put_slice(b"}");
+    [head.freeze(), result.get(largest).cloned().unwrap_or_default(), tail.freeze()]
+}
+
 /// A request to a client, as one buffer.
 pub fn request_bytes(id: &RequestId, method: &Method, params: Option<&Raw>) -> Bytes {
     let mut out = BytesMut::with_capacity(64 + params.map_or(0, Bytes::len));

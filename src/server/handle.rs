@@ -131,6 +131,11 @@ impl InstanceHandle {
         self.leaving.load(Ordering::Acquire) || self.commands.is_closed()
     }
 
+    /// Returns when the instance is gone for good.
+    pub async fn closed(&self) {
+        self.commands.closed().await;
+    }
+
     /// Answers an ask; the first answer counts, unknown ones are ignored.
     pub async fn answer(&self, ask: AskId, outcome: Outcome) {
         self.send(Command::Answer { ask, outcome }).await.ok();

@@ -85,6 +85,12 @@ impl Ring {
         self.entries.back().is_some_and(|entry| entry.seq > self.taken)
     }
 
+    /// Whether the reader has yet to take the very same message.
+    pub fn is_waiting(&self, message: &Bytes) -> bool {
+        let waiting = self.entries.iter().rev().take_while(|entry| entry.seq > self.taken);
+        waiting.into_iter().any(|entry| entry.pieces[0] == message && entry.pieces[1].is_empty())
+    }
+
     /// Whether the reader is so far behind that light messages are dropped before they are made.
     pub fn is_behind(&self) -> bool {
         self.is_over(0) && self.entries.front().is_some_and(|oldest| oldest.seq > self.taken)

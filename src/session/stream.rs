@@ -172,9 +172,22 @@ impl Stream {
         self.change(|state| state.push(weight, [message, Bytes::new(), Bytes::new()]))
     }
 
+    /// As [`Self::send`], unless the reader has yet to read the very same message.
+    pub fn send_once(&self, weight: Weight, message: Bytes) -> bool {
+        if self.lock().ring.is_waiting(&message) {
+            return true;
+        }
+        self.send(weight, message)
+    }
+
     /// A response. After the last one the stream is over.
     pub fn respond(&self, call: Option<CallId>, id: &RequestId, outcome: &Outcome) {
-        let (now, pieces) = (Instant::now(), response_pieces(id, outcome));
+        self.respond_in_pieces(call, response_pieces(id, outcome));
+    }
+
+    /// The same, already in an envelope.
+    pub fn respond_in_pieces(&self, call: Option<CallId>, pieces: Pieces) {
+        let now = Instant::now();
         self.change(|state| {
             if state.closed {
                 return;
