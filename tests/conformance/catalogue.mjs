@@ -1,6 +1,5 @@
-// The fixture's prompts and resources.
+// The fixtures' prompts and resources, for all eras.
 
-import { types } from "./sdk.mjs";
 import { PNG } from "./media.mjs";
 
 const user = (content) => ({ role: "user", content });
@@ -43,7 +42,7 @@ export const prompts = {
     render: async (_, { ask }) => {
       const requestedSchema = { type: "object", properties: { context: { type: "string" } }, required: ["context"] };
       const params = { message: "What context should the prompt use?", requestedSchema };
-      const { action, content } = await ask("elicitation/create", params, types.ElicitResultSchema);
+      const { action, content } = await ask("user_context", "elicitation/create", params);
       return [user(text(`Prompt with context: action=${action}, content=${JSON.stringify(content ?? {})}`))];
     },
   },

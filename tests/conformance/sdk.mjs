@@ -10,4 +10,3 @@ const top = fileURLToPath(new URL("../..", import.meta.url));
 const environment = resolve(top, process.env.HUB_TEST_ENV || ".test-env");
 
 export const load = createRequire(resolve(environment, "npm", "package.json"));
-export const types = load("@modelcontextprotocol/sdk/types.js");

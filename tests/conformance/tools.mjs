@@ -1,10 +1,12 @@
-// The fixture's tools: those of both revisions' scenario sets, in the legacy idiom.
+// The fixtures' tools: those of both revisions' scenario sets, written once for all eras.
 //
-// Schemas are on the wire exactly as written here. A request to the client that fails is not caught: its error object,
-// code and data included, is the tool call's own answer, and that is what a translating hub is judged by.
+// Schemas are on the wire exactly as written here. A tool asks the client with `context.ask(key, method, params)`: the
+// legacy fixture sends a request and waits, the modern one ends the call with `input_required` and runs the tool again
+// with the answers (so what comes before an ask must bear to be done twice). The keys are those of the suite. A request
+// to the client that fails is not caught: its error object, code and data included, is the tool call's own answer, and
+// that is what a translating hub is judged by.
 
 import { setTimeout as pause } from "node:timers/promises";
-import { types } from "./sdk.mjs";
 import { PNG, WAV } from "./media.mjs";
 
 const text = (value) => ({ content: [{ type: "text", text: value }] });
@@ -14,22 +16,21 @@ const string = (description) => ({ type: "string", description });
 
 // === Requests to the client ===
 
-const elicit = (context, message, requestedSchema) =>
-  context.ask("elicitation/create", { message, requestedSchema }, types.ElicitResultSchema);
+const elicit = (context, key, message, requestedSchema) =>
+  context.ask(key, "elicitation/create", { message, requestedSchema });
 
-const sample = (context, prompt) =>
-  context.ask(
-    "sampling/createMessage",
-    { messages: [{ role: "user", content: { type: "text", text: prompt } }], maxTokens: 100 },
-    types.CreateMessageResultSchema,
-  );
+const sample = (context, key, prompt) =>
+  context.ask(key, "sampling/createMessage", {
+    messages: [{ role: "user", content: { type: "text", text: prompt } }],
+    maxTokens: 100,
+  });
 
-const listRoots = (context) => context.ask("roots/list", undefined, types.ListRootsResultSchema);
+const listRoots = (context) => context.ask("client_roots", "roots/list");
 
 const sampled = (answer) => (answer.content.type === "text" ? answer.content.text : JSON.stringify(answer.content));
 const elicited = ({ action, content }) => `action=${action}, content=${JSON.stringify(content ?? {})}`;
-const askName = (context) => elicit(context, "What is your name?", object({ name: { type: "string" } }));
-const askOk = (context) => elicit(context, "Please confirm", object({ ok: { type: "boolean" } }));
+const askName = (context) => elicit(context, "user_name", "What is your name?", object({ name: { type: "string" } }));
+const askOk = (context) => elicit(context, "confirm", "Please confirm", object({ ok: { type: "boolean" } }));
 
 // === Content ===
 
@@ -148,12 +149,11 @@ const notifications = {
     },
   },
   test_trigger_resource_update: {
-    description: "Announces an update of a resource, if it is subscribed to",
+    description: "Announces an update of a resource to those who are subscribed to it",
     inputSchema: object({ uri: string("The resource; test://watched-resource by default") }, []),
     run: async ({ uri = "test://watched-resource" }, context) => {
-      const subscribed = context.state.subscribed.has(uri);
-      if (subscribed) await context.broadcast("notifications/resources/updated", { uri });
-      return text(`${uri} ${subscribed ? "announced" : "not subscribed"}`);
+      await context.broadcast("notifications/resources/updated", { uri });
+      return text(`${uri} was announced`);
     },
   },
   test_toggled_tool: { description: "Comes and goes with test_trigger_tool_change", run: () => text("Toggled.") },
@@ -165,14 +165,14 @@ const asks = {
   test_sampling: {
     description: "Asks the client's model",
     inputSchema: object({ prompt: string("The prompt to send to the model") }),
-    run: async ({ prompt }, context) => text(`LLM response: ${sampled(await sample(context, prompt))}`),
+    run: async ({ prompt }, context) => text(`LLM response: ${sampled(await sample(context, "sampled", prompt))}`),
   },
   test_elicitation: {
     description: "Asks the client's user",
     inputSchema: object({ message: string("The message to show") }),
     run: async ({ message }, context) => {
       const schema = object({ username: string("User's response"), email: string("User's email address") });
-      return text(`User response: ${elicited(await elicit(context, message, schema))}`);
+      return text(`User response: ${elicited(await elicit(context, "user", message, schema))}`);
     },
   },
   test_elicitation_sep1034_defaults: {
@@ -193,7 +193,7 @@ const asks = {
         },
         [],
       );
-      const answer = await elicit(context, "Please review and update the form fields with defaults", schema);
+      const answer = await elicit(context, "fields", "Please review and update the form fields with defaults", schema);
       return text(`Elicitation completed: ${elicited(answer)}`);
     },
   },
@@ -215,12 +215,13 @@ const asks = {
         },
         [],
       );
-      return text(`Elicitation completed: ${elicited(await elicit(context, "Please select options", schema))}`);
+      const answer = await elicit(context, "options", "Please select options", schema);
+      return text(`Elicitation completed: ${elicited(answer)}`);
     },
   },
   test_missing_capability: {
     description: "Needs the client's sampling",
-    run: async (_, context) => text(`LLM response: ${sampled(await sample(context, "Say anything"))}`),
+    run: async (_, context) => text(`LLM response: ${sampled(await sample(context, "anything", "Say anything"))}`),
   },
   test_streaming_elicitation: {
     description: "Asks the client's user for a name",
@@ -228,7 +229,7 @@ const asks = {
   },
 };
 
-// === Twins of the modern set's multi-round tools ===
+// === Tools of the modern set, with their twins in the legacy idiom ===
 
 const rounds = {
   test_input_required_result_elicitation: {
@@ -237,7 +238,7 @@ const rounds = {
   },
   test_input_required_result_sampling: {
     description: "Asks the client's model for a capital",
-    run: async (_, context) => text(`LLM response: ${sampled(await sample(context, "What is the capital of France?"))}`),
+    run: async (_, context) => text(`LLM response: ${sampled(await sample(context, "capital_question", "What is the capital of France?"))}`),
   },
   test_input_required_result_list_roots: {
     description: "Asks for the client's roots",
@@ -245,22 +246,25 @@ const rounds = {
   },
   test_input_required_result_request_state: {
     description: "Asks for a confirmation",
+    sealed: true,
     run: async (_, context) => text(`state-ok: ${elicited(await askOk(context))}`),
   },
   test_input_required_result_tampered_state: {
     description: "Asks for a confirmation",
+    sealed: true,
     run: async (_, context) => text(`state-ok: ${elicited(await askOk(context))}`),
   },
   test_input_required_result_capabilities: {
     description: "Asks the client's model only",
-    run: async (_, context) => text(`LLM response: ${sampled(await sample(context, "Say anything"))}`),
+    run: async (_, context) => text(`LLM response: ${sampled(await sample(context, "anything", "Say anything"))}`),
   },
   test_input_required_result_multiple_inputs: {
     description: "Asks the user, the model and for the roots, all at once",
+    sealed: true,
     run: async (_, context) => {
       const [name, greeting, { roots }] = await Promise.all([
         askName(context),
-        sample(context, "Generate a greeting"),
+        sample(context, "greeting", "Generate a greeting"),
         listRoots(context),
       ]);
       return text(`state-ok: ${elicited(name)}; ${sampled(greeting)}; ${JSON.stringify(roots)}`);
@@ -268,9 +272,11 @@ const rounds = {
   },
   test_input_required_result_multi_round: {
     description: "Asks the user twice, the second time after the first answer",
+    sealed: true,
     run: async (_, context) => {
       const name = await askName(context);
-      const colour = await elicit(context, "What is your favorite color?", object({ color: { type: "string" } }));
+      const schema = object({ color: { type: "string" } });
+      const colour = await elicit(context, "color", "What is your favorite color?", schema);
       return text(`Round one: ${elicited(name)}; round two: ${elicited(colour)}`);
     },
   },
@@ -313,7 +319,10 @@ const schemas = {
   },
 };
 
-/** By name: `description`, `inputSchema` and `run(arguments, context)`. */
+/**
+ * By name: `description`, `inputSchema`, `run(arguments, context)`, and whether the modern fixture remembers in a sealed
+ * `requestState` what it was answered so far.
+ */
 export const tools = { ...content, ...notifications, ...asks, ...rounds, ...schemas };
 for (const tool of Object.values(tools)) tool.inputSchema ??= NO_ARGUMENTS;
 

@@ -1,4 +1,4 @@
-//! A client process of a published SDK that does what the test says (ts1.mjs, py.py).
+//! A client process of a published SDK that does what the test says (ts.mjs, py.py, rmcp).
 //!
 //! In: the job and commands, as JSON lines on its stdin. Out: its JSON lines, read by a thread. State: the process. May
 //! not: judge anything.
@@ -29,13 +29,24 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts a client (one of [`crate::plan::CLIENTS`]) in hub's home and gives it its job.
+    /// Starts a client (one of [`crate::eras::CLIENTS`]) in hub's home and gives it its job.
     pub fn start(name: &str, env: &TestEnv, hub: &Hub, job: &Value) -> Self {
-        let (program, script) =
-            if name == "ts1" { (env.node(), "ts1.mjs") } else { (env.python_program(name, "python"), "py.py") };
         let log = hub.path(&format!("{name}.log"));
-        let mut command = env.command(&program, &hub.path("."));
-        command.arg(top().join("tests/real").join(script));
+        let script = |program: PathBuf, script: &str| {
+            let mut command = env.command(&program, &hub.path("."));
+            command.arg(top().join("tests/real").join(script)).arg(name);
+            command
+        };
+        let mut command = match name {
+            "mcp1" => script(env.python_program("mcp1", "python"), "py.py"),
+            "mcp2" | "fastmcp" => script(env.python_program("mcp2", "python"), "py.py"),
+            "rmcp-auto" | "rmcp-initialize" => {
+                let mut command = env.command(&env.rmcp(), &hub.path("."));
+                command.arg(name);
+                command
+            }
+            _ => script(env.node(), "ts.mjs"),
+        };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let stdout = BufReader::new(process.stdout.take().unwrap());

@@ -51,6 +51,11 @@ impl TestEnv {
         self.root.join(client).join("bin").join(name)
     }
 
+    /// The client and server on rmcp.
+    pub fn rmcp(&self) -> PathBuf {
+        self.root.join("rmcp/debug/hub-test-rmcp")
+    }
+
     /// The pinned Node.
     pub fn node(&self) -> PathBuf {
         self.root.join("bin/node")

@@ -1,4 +1,4 @@
-//! hub against the world: five published servers shared by three published clients, and the conformance suite.
+//! hub against the world: published servers shared by published clients of both eras, and the conformance suite.
 //!
 //! In: the packages that `scripts/test-env` installed, the hub binary (`HUB_BIN`, or the one cargo built). Out: a verdict;
 //! nothing here reaches past 127.0.0.1. State: a private home per test, removed with everything started in it. May not:
@@ -18,6 +18,7 @@
 mod conformance;
 mod driver;
 mod env;
+mod eras;
 mod hub;
 mod killed;
 mod plan;

@@ -27,8 +27,8 @@ enum Expected {
     Within(Vec<String>),
     /// `structuredContent` at a JSON pointer.
     Structured(&'static str, Value),
-    /// The text, and before it as many progress notifications, counted from one.
-    Progress(String, u64),
+    /// The text, and before it notifications with this progress.
+    Progress(String, Vec<u64>),
 }
 
 /// The jobs and the expectations.
@@ -112,6 +112,33 @@ impl Plan {
         json!({ "name": name, "url": url, "rounds": rounds })
     }
 
+    /// A session at any server that answers as those of `tests/conformance` do. Its calls make the server ask in every
+    /// round, but in the first one only if it `leads`.
+    pub fn at_fixture(&mut self, name: &str, url: &str, leads: bool) -> Value {
+        let rounds: Vec<Vec<Value>> = (0..ROUNDS)
+            .map(|round| {
+                let tools = Expected::Within(vec!["test_elicitation".to_owned(), "test_simple_text".to_owned()]);
+                let simple = Expected::Text("This is a simple text response for testing.".to_owned());
+                let progress = Expected::Progress("Progress reported.".to_owned(), vec![0, 50, 100]);
+                let mut steps = vec![
+                    self.step(json!({ "op": "tools" }), tools),
+                    self.tool("test_simple_text", &json!({}), simple),
+                    self.tool("test_tool_with_progress", &json!({}), progress),
+                ];
+                if leads || round > 0 {
+                    let tag = tag(name, round);
+                    let elicited =
+                        Expected::Within(vec!["action=accept".to_owned(), format!("\"username\":\"{name}\"")]);
+                    let sampled = Expected::Text(format!("LLM response: {name} was asked: {tag}"));
+                    steps.push(self.tool("test_elicitation", &json!({ "message": tag }), elicited));
+                    steps.push(self.tool("test_sampling", &json!({ "prompt": tag }), sampled));
+                }
+                steps
+            })
+            .collect();
+        json!({ "name": name, "url": url, "rounds": rounds })
+    }
+
     /// Judges one result. `Err` says what is wrong with it.
     pub fn judge(&mut self, result: &Value) -> Result<(), String> {
         let Some(expected) = result["step"].as_str().and_then(|step| self.expected.remove(step)) else {
@@ -123,13 +150,12 @@ impl Plan {
             Expected::Text(whole) => text == whole,
             Expected::Within(parts) => parts.iter().all(|part| text.contains(part)),
             Expected::Structured(pointer, value) => result["structured"].pointer(pointer) == Some(value),
-            Expected::Progress(whole, steps) => {
+            Expected::Progress(whole, all) => {
                 // This server sends the last one right before its result. The TypeScript SDK handles notifications one
                 // turn of its loop later than results, and so loses it when both arrive together, with hub or without.
                 let may_lose_last = result["session"].as_str().is_some_and(|session| session.starts_with("ts1"));
                 let told = steps_told(result);
-                let all: Vec<u64> = (1..=*steps).collect();
-                text == whole && (told == all || may_lose_last && told == all[..all.len() - 1])
+                text == whole && (told == *all || may_lose_last && told == all[..all.len() - 1])
             }
         };
         if well && right { Ok(()) } else { Err(format!("expected {}, got {}", brief(&expected), brief(result))) }
@@ -206,7 +232,7 @@ impl Plan {
     fn progress(&mut self, prefix: &str) -> Value {
         let name = format!("{prefix}trigger-long-running-operation");
         let done = "Long running operation completed. Duration: 0.2 seconds, Steps: 4.".to_owned();
-        self.tool(&name, &json!({ "duration": 0.2, "steps": 4 }), Expected::Progress(done, 4))
+        self.tool(&name, &json!({ "duration": 0.2, "steps": 4 }), Expected::Progress(done, vec![1, 2, 3, 4]))
     }
 
     /// Two calls during which the server asks the session, and whose results carry the session's own answers.

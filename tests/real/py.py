@@ -1,7 +1,7 @@
-"""Drives many sessions with the Python package `mcp`, 1.30 or 2.3, whichever its interpreter has.
+"""Drives many sessions with the Python package `mcp`, 1.30 or 2.3, whichever its interpreter has, or with `fastmcp`.
 
-A thin executor: what to do comes in, what came back goes out, and the Rust test that started it judges. The lines on
-stdin and stdout are those of ts1.mjs.
+`py.py NAME`, NAME being the client's of tests/real/driver.rs. A thin executor: what to do comes in, what came back goes out, and the Rust test that started it judges. The lines on
+stdin and stdout are those of ts.mjs.
 """
 
 import asyncio
@@ -49,7 +49,8 @@ class Session:
 
     async def on_elicitation(self, _context, params):
         self.asked.append(params.message)
-        return types.ElicitResult(action="accept", content={"name": self.name})
+        schema = params.requested_schema if MODERN else params.requestedSchema
+        return types.ElicitResult(action="accept", content=dict.fromkeys(schema["required"], self.name))
 
     @asynccontextmanager
     async def connected(self):
@@ -75,6 +76,13 @@ class Session:
                     self.version = (await self.client.initialize()).protocolVersion
                     yield
 
+    async def call(self, name, arguments, on_progress):
+        timeout = STEP_TIMEOUT if MODERN else timedelta(seconds=STEP_TIMEOUT)
+        return await self.client.call_tool(name, arguments, timeout, on_progress)
+
+    async def tools(self):
+        return (await self.client.list_tools()).tools
+
     async def perform(self, step, progress):
         """Performs one step and gives what came back as text."""
 
@@ -83,9 +91,8 @@ class Session:
 
         client, op = self.client, step["op"]
         if op == "tool":
-            timeout = STEP_TIMEOUT if MODERN else timedelta(seconds=STEP_TIMEOUT)
             callback = on_progress if step.get("progress") else None
-            result = await client.call_tool(step["name"], step["arguments"], timeout, callback)
+            result = await self.call(step["name"], step["arguments"], callback)
             dump = result.model_dump(by_alias=True)
             return {
                 "text": texts(result.content),
@@ -93,7 +100,7 @@ class Session:
                 "failed": bool(dump.get("isError")),
             }
         if op == "tools":
-            return {"text": " ".join(sorted(tool.name for tool in (await client.list_tools()).tools))}
+            return {"text": " ".join(sorted(tool.name for tool in await self.tools()))}
         if op == "resource":
             return {"text": texts((await client.read_resource(step["uri"])).contents)}
         if op == "prompt":
@@ -122,6 +129,32 @@ class Session:
             await closing.wait()
 
 
+class FastSession(Session):
+    """The same with fastmcp's client."""
+
+    @asynccontextmanager
+    async def connected(self):
+        import fastmcp
+
+        async def sampling(messages, _params, context):
+            return await self.on_sampling(context, types.CreateMessageRequestParams(messages=messages, max_tokens=1))
+
+        async def elicitation(_message, _type, params, context):
+            return await self.on_elicitation(context, params)
+
+        info = types.Implementation(name=f"hub-test-{self.name}", version="1.0.0")
+        handlers = {"sampling_handler": sampling, "elicitation_handler": elicitation}
+        async with fastmcp.Client(self.url, client_info=info, timeout=STEP_TIMEOUT, **handlers) as self.client:
+            self.version = self.client.protocol_version
+            yield
+
+    async def call(self, name, arguments, on_progress):
+        return await self.client.call_tool_mcp(name, arguments, progress_handler=on_progress)
+
+    async def tools(self):
+        return await self.client.list_tools()
+
+
 async def main():
     lines = asyncio.StreamReader(limit=1 << 26)
     loop = asyncio.get_running_loop()
@@ -134,7 +167,8 @@ async def main():
         return json.loads(line)
 
     job = await following()
-    sessions = [Session(entry) for entry in job["sessions"]]
+    kind = FastSession if sys.argv[1] == "fastmcp" else Session
+    sessions = [kind(entry) for entry in job["sessions"]]
     closing = asyncio.Event()
     opened = [loop.create_future() for _ in sessions]
     lives = [asyncio.create_task(session.live(signal, closing)) for session, signal in zip(sessions, opened)]

@@ -1,5 +1,6 @@
-// Drives many sessions with the TypeScript SDK 1.32. A thin executor: what to do comes in, what came back goes out, and
-// the Rust test that started it (tests/real/main.rs) judges.
+// Drives many sessions with the TypeScript SDK: 1.32 as `ts.mjs ts1`, 2.4 as `ts.mjs ts2-auto`, `ts2-modern` or
+// `ts2-legacy`. A thin executor: what to do comes in, what came back goes out, and the Rust test that started it
+// (tests/real/driver.rs) judges.
 //
 // In, one JSON document per line on stdin: the job {"client", "sessions": [{"name", "url", "rounds": [[step, …], …]}]},
 // then {"round": n} for each round, then {"close": true}. A step is {"id", "op", …}: see `perform`.
@@ -7,13 +8,42 @@
 // round, and {"closed": {…}}.
 
 import { createInterface } from "node:readline";
-import { load, types } from "../conformance/sdk.mjs";
-
-const { Client } = load("@modelcontextprotocol/sdk/client/index.js");
-const { SSEClientTransport } = load("@modelcontextprotocol/sdk/client/sse.js");
-const { StreamableHTTPClientTransport } = load("@modelcontextprotocol/sdk/client/streamableHttp.js");
+import { load } from "../conformance/sdk.mjs";
 
 const STEP_TIMEOUT = 90_000; // ms
+const SAMPLING = "sampling/createMessage";
+const ELICITATION = "elicitation/create";
+
+/** What differs between the two SDKs. */
+const one = () => {
+  const { Client } = load("@modelcontextprotocol/sdk/client/index.js");
+  const { SSEClientTransport } = load("@modelcontextprotocol/sdk/client/sse.js");
+  const { StreamableHTTPClientTransport } = load("@modelcontextprotocol/sdk/client/streamableHttp.js");
+  const types = load("@modelcontextprotocol/sdk/types.js");
+  const requests = { [SAMPLING]: types.CreateMessageRequestSchema, [ELICITATION]: types.ElicitRequestSchema };
+  return {
+    client: (info, options) => new Client(info, options),
+    answer: (client, method, handler) => client.setRequestHandler(requests[method], handler),
+    call: (client, params, options) => client.callTool(params, undefined, options),
+    version: (_, transport) => transport.protocolVersion ?? "over SSE",
+    SSEClientTransport,
+    StreamableHTTPClientTransport,
+  };
+};
+const two = (mode) => {
+  const { Client, SSEClientTransport, StreamableHTTPClientTransport } = load("@modelcontextprotocol/client");
+  const versionNegotiation = { mode: mode === "modern" ? { pin: "2026-07-28" } : mode };
+  return {
+    client: (info, options) => new Client(info, { ...options, versionNegotiation }),
+    answer: (client, method, handler) => client.setRequestHandler(method, handler),
+    call: (client, params, options) => client.callTool(params, options),
+    version: (client) => client.getNegotiatedProtocolVersion(),
+    SSEClientTransport,
+    StreamableHTTPClientTransport,
+  };
+};
+const [, mode] = process.argv[2].split("-");
+const sdk = mode ? two(mode) : one();
 
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 const texts = (blocks) => blocks.map((block) => block.text ?? `<${block.type ?? block.mimeType}>`).join("\n");
@@ -21,22 +51,20 @@ const texts = (blocks) => blocks.map((block) => block.text ?? `<${block.type ?? 
 /** One session: a connected client, and what it was asked for by the server. */
 async function open({ name, url, rounds }) {
   const asked = [];
-  const client = new Client(
-    { name: `hub-test-${name}`, version: "1.0.0" },
-    { capabilities: { sampling: {}, elicitation: {} } },
-  );
-  client.setRequestHandler(types.CreateMessageRequestSchema, async ({ params }) => {
+  const info = { name: `hub-test-${name}`, version: "1.0.0" };
+  const client = sdk.client(info, { capabilities: { sampling: {}, elicitation: {} } });
+  sdk.answer(client, SAMPLING, async ({ params }) => {
     const prompt = texts(params.messages.map((message) => message.content));
     asked.push(prompt);
     const content = { type: "text", text: `${name} was asked: ${prompt}` };
     return { role: "assistant", model: `model-of-${name}`, stopReason: "endTurn", content };
   });
-  client.setRequestHandler(types.ElicitRequestSchema, async ({ params }) => {
+  sdk.answer(client, ELICITATION, async ({ params }) => {
     asked.push(params.message);
-    return { action: "accept", content: { name } };
+    return { action: "accept", content: Object.fromEntries(params.requestedSchema.required.map((key) => [key, name])) };
   });
   // A URL that ends in /sse means the transport of 2024-11-05.
-  const Transport = url.endsWith("/sse") ? SSEClientTransport : StreamableHTTPClientTransport;
+  const Transport = url.endsWith("/sse") ? sdk.SSEClientTransport : sdk.StreamableHTTPClientTransport;
   const transport = new Transport(new URL(url));
   await client.connect(transport, { timeout: STEP_TIMEOUT });
   return { name, rounds, client, transport, asked };
@@ -45,11 +73,12 @@ async function open({ name, url, rounds }) {
 /** Performs one step and gives what came back as text. */
 async function perform(client, step, progress) {
   const onprogress = step.progress ? (event) => progress.push([event.progress, event.total ?? null]) : undefined;
-  const options = { timeout: STEP_TIMEOUT, onprogress };
+  // Every step must reach hub, whatever may be cached.
+  const options = { timeout: STEP_TIMEOUT, onprogress, cacheMode: "bypass" };
   switch (step.op) {
     case "tool": {
       const params = { name: step.name, arguments: step.arguments };
-      const result = await client.callTool(params, undefined, options);
+      const result = await sdk.call(client, params, options);
       return { text: texts(result.content), structured: result.structuredContent ?? null, failed: !!result.isError };
     }
     case "tools":
@@ -61,7 +90,8 @@ async function perform(client, step, progress) {
       return { text: texts(result.messages.map((message) => message.content)) };
     }
     case "ping":
-      await client.ping(options);
+      // Revisions after 2025-11-25 have none.
+      if (mode === undefined || sdk.version(client) <= "2025-11-25") await client.ping(options);
       return { text: "pong" };
     default:
       throw new Error(`unknown op ${step.op}`);
@@ -93,7 +123,7 @@ const next = async () => {
 
 const job = await next();
 const sessions = await Promise.all(job.sessions.map(open));
-const versions = sessions.map(({ name, transport }) => [name, transport.protocolVersion ?? "over SSE"]);
+const versions = sessions.map(({ name, client, transport }) => [name, sdk.version(client, transport)]);
 say({ opened: Object.fromEntries(versions) });
 for (;;) {
   const command = await next();
