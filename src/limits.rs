@@ -66,6 +66,10 @@ pub const BATON_COLLECT: Duration = Duration::from_millis(50);
 pub const BATON_WINDOW: Duration = Duration::from_millis(250);
 /// How long an answer may wait for the baton before it is written anyway.
 pub const BATON_ANSWER_WAIT: Duration = Duration::from_secs(20);
+/// Questions of one parked call are collected this long before they are put to its client together (PROTOCOL 3.A.4.2).
+pub const PARKED_COLLECT: Duration = Duration::from_millis(50);
+/// A parked call whose client does not come back is cancelled after this long (PROTOCOL 3.A.4.8).
+pub const PARKED_EXPIRY: Duration = Duration::from_mins(10);
 /// `list_changed` of one kind is coalesced this long.
 pub const LIST_CHANGED_COALESCE: Duration = Duration::from_millis(50);
 /// The last unsubscribe of a URI is sent after this long.

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::mcp::error::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::mcp::message::elements;
-use crate::mcp::meta::RELATED_TASK;
+use crate::mcp::meta::{RELATED_TASK, SERVER_INFO};
 use crate::mcp::splice::Object;
 use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, ProtocolVersion, Raw, scan};
 
@@ -22,6 +22,36 @@ pub fn input_request(method: &Method, params: Option<&Raw>, with_context: bool) 
         out.put_slice(&without_legacy_members(params, with_context || *method != Method::Sampling));
     }
     out.put_u8(b'}');
+    out.freeze()
+}
+
+/// `{key:value,…}`: the `inputRequests` or the `inputResponses` of one round.
+pub fn by_key<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Raw)>) -> Raw {
+    let mut out = BytesMut::from(&b"{"[..]);
+    for (index, (key, value)) in entries.into_iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(&serde_json::to_vec(key).expect("a string serialises"));
+        out.put_u8(b':');
+        out.put_slice(value);
+    }
+    out.put_u8(b'}');
+    out.freeze()
+}
+
+/// The result that puts `input_requests` to a client. `state` is the `requestState` that it brings back.
+pub fn interim(input_requests: &Raw, state: &str, server_info: &Raw) -> Raw {
+    let mut out = BytesMut::with_capacity(input_requests.len() + state.len() + server_info.len() + 160);
+    out.put_slice(b"{\"resultType\":\"input_required\",\"inputRequests\":");
+    out.put_slice(input_requests);
+    out.put_slice(b",\"requestState\":");
+    out.put_slice(&serde_json::to_vec(state).expect("a string serialises"));
+    out.put_slice(b",\"_meta\":{\"");
+    out.put_slice(SERVER_INFO.as_bytes());
+    out.put_slice(b"\":");
+    out.put_slice(server_info);
+    out.put_slice(b"}}");
     out.freeze()
 }
 
@@ -163,6 +193,17 @@ mod tests {
         assert_eq!(
             input_request(&Method::Sampling, Some(&raw(sampling)), true),
             r#"{"method":"sampling/createMessage","params":{"_meta":{"v":1},"messages":[],"includeContext":"thisServer"}}"#
+        );
+    }
+
+    #[test]
+    fn an_interim_result() {
+        let requests = by_key([("i1", &raw(r#"{"method":"roots/list"}"#)), ("i\"2", &raw("{}"))]);
+        assert_eq!(requests, r#"{"i1":{"method":"roots/list"},"i\"2":{}}"#);
+        assert_eq!(by_key([]), "{}");
+        assert_eq!(
+            interim(&raw("{}"), "s\"", &raw(r#"{"name":"s"}"#)),
+            r#"{"resultType":"input_required","inputRequests":{},"requestState":"s\"","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}}"#
         );
     }
 
