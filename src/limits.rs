@@ -15,6 +15,10 @@ pub const HELD_BODIES_MAX: usize = 4;
 pub const HELD_BODY_COUNTS_FROM_BYTES: usize = 1 << 10;
 /// Longest line a child may write; a longer one fails what is in flight and restarts the child.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
+/// Arrays and objects around the innermost part of a message, its envelope included. The official Python SDK reads 201
+/// and drops a deeper line without an answer, so that its request would wait for ever (measured with 1.30; Python's own
+/// parser reads fewer than 1000, Node as many as memory holds).
+pub const JSON_DEPTH_MAX: usize = 200;
 /// Bytes queued towards one child's stdin before its queue is no longer read (back-pressure).
 pub const CHILD_WRITE_BYTES_MAX: usize = 4 << 20;
 /// Commands queued towards one instance.

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::mcp::{ClientCapabilities, Method, Outcome};
+use crate::limits;
+use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, scan};
 use crate::server::{CallerId, Client, Delivery, Hints, InstanceHandle, NewCall, NewCaller, Outlet, next_id};
 use crate::tasks::Scope;
 
@@ -30,7 +31,7 @@ pub(super) async fn run(desk: &Desk, call: &Call) -> Result<Called, Fault> {
         let refused = Refused::new(format!("the tool `{}` is hidden by `tools` in hub.toml", call.tool));
         return Err(Fault::Failed(refused));
     }
-    let failed = |error: crate::mcp::ErrorObject| Fault::Failed(Refused::new(error.message));
+    let failed = |error: ErrorObject| Fault::Failed(Refused::new(error.message));
     let instance = handle.instance(None).await.map_err(failed)?;
     let guest = Guest::enter(&instance, desk.sessions.scope()).await.map_err(failed)?;
     match guest.call(call).await.map_err(failed)? {
@@ -38,6 +39,18 @@ pub(super) async fn run(desk: &Desk, call: &Call) -> Result<Called, Fault> {
         Outcome::Error(error) => boxed(&error).map(Called::Error),
     }
     .ok_or_else(|| Fault::Failed(Refused::new("the server's answer is not text")))
+}
+
+/// The params as they go to the server. The arguments stay as they were written.
+fn params(call: &Call) -> Result<Bytes, ErrorObject> {
+    let arguments = call.arguments.get();
+    let depth = scan::walk(arguments.as_bytes(), 0).map_or(0, |walked| walked.depth);
+    // Around them are the params and the envelope.
+    if depth + 2 > limits::JSON_DEPTH_MAX {
+        return Err(ErrorObject::invalid_params("Invalid params: the arguments are nested too deeply"));
+    }
+    let name = serde_json::Value::from(call.tool.as_str());
+    Ok(Bytes::from(format!("{{\"name\":{name},\"arguments\":{arguments}}}")))
 }
 
 /// A caller without capabilities, known to the instance for as long as this lives.
@@ -48,7 +61,7 @@ struct Guest {
 }
 
 impl Guest {
-    async fn enter(instance: &InstanceHandle, scope: &Scope) -> Result<Self, crate::mcp::ErrorObject> {
+    async fn enter(instance: &InstanceHandle, scope: &Scope) -> Result<Self, ErrorObject> {
         let caller = CallerId(next_id());
         let newcomer = NewCaller {
             caller,
@@ -60,20 +73,20 @@ impl Guest {
         Ok(Self { caller, instance: instance.clone(), scope: scope.clone() })
     }
 
-    async fn call(&self, call: &Call) -> Result<Outcome, crate::mcp::ErrorObject> {
-        let params = serde_json::json!({ "name": call.tool, "arguments": call.arguments });
+    async fn call(&self, call: &Call) -> Result<Outcome, ErrorObject> {
+        let params = params(call)?;
         let (answer, answered) = oneshot::channel();
         let call = NewCall {
             hints: Hints::UNKNOWN,
             caller: self.caller,
             client: None,
             method: Method::ToolsCall,
-            params: Some(Bytes::from(params.to_string())),
+            params: Some(params),
             outlet: Arc::new(Answer(Mutex::new(Some(answer)))),
         };
         self.instance.call(call).await?;
         answered.await.map_err(|_dropped| {
-            crate::mcp::ErrorObject::internal(crate::mcp::error::Reason::ServerUnavailable, "the call was cancelled")
+            ErrorObject::internal(crate::mcp::error::Reason::ServerUnavailable, "the call was cancelled")
         })
     }
 }
@@ -98,5 +111,26 @@ impl Outlet for Answer {
         if let (Some(sender), Delivery::Finish(outcome)) = (sender, delivery) {
             sender.send(outcome).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn written(arguments: String) -> Result<Bytes, ErrorObject> {
+        let arguments = RawValue::from_string(arguments).expect("json");
+        params(&Call { server: "s".to_owned(), tool: "a\"b".to_owned(), arguments })
+    }
+
+    #[test]
+    fn arguments_stay_as_they_were_written_unless_they_are_too_deep() {
+        let params = written(r#"{"n":1.50, "big":12345678901234567890123}"#.to_owned()).expect("fine");
+        assert_eq!(params, r#"{"name":"a\"b","arguments":{"n":1.50, "big":12345678901234567890123}}"#);
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(written(deep(limits::JSON_DEPTH_MAX - 2)).is_ok());
+        assert!(written(deep(limits::JSON_DEPTH_MAX - 1)).is_err() && written(deep(200_000)).is_err());
     }
 }

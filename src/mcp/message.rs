@@ -6,6 +6,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::limits::JSON_DEPTH_MAX;
+
 use super::error::ErrorObject;
 use super::scan::{self, NotJson};
 use super::splice::Object;
@@ -213,6 +215,9 @@ impl Found {
     }
 }
 
+/// See [`JSON_DEPTH_MAX`].
+const TOO_DEEP: &str = "nested more than 200 levels deep";
+
 fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
     let Some(mut members) = scan::members(bytes, start) else {
         let end = scan::value_end(bytes, start)?;
@@ -221,15 +226,19 @@ fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
     };
     let mut found = Found::default();
     let (mut duplicate, mut duplicate_id) = (false, false);
-    let mut inside = None;
+    let (mut inside, mut deepest) = (None, 0);
     while let Some(member) = members.step(|bytes, key, at| {
-        if &bytes[key.clone()] != b"\"params\"" {
-            return scan::value_end(bytes, at);
-        }
         // One pass for both: a large payload is not walked again to find what hub reads of it.
-        let Some(mut params) = scan::members(bytes, at) else { return scan::value_end(bytes, at) };
-        inside = Some(params.by_ref().collect::<Result<Vec<_>, _>>()?);
-        Ok(params.end())
+        if &bytes[key.clone()] == b"\"params\""
+            && let Some(mut params) = scan::members(bytes, at)
+        {
+            inside = Some(params.by_ref().collect::<Result<Vec<_>, _>>()?);
+            deepest = deepest.max(params.depth());
+            return Ok(params.end());
+        }
+        let walked = scan::walk(bytes, at)?;
+        deepest = deepest.max(walked.depth);
+        Ok(walked.end)
     })? {
         if let Some(slot) = found.slot(&bytes[member.key.clone()])
             && slot.replace(bytes.slice(member.value.clone())).is_some()
@@ -243,6 +252,10 @@ fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
         }
     }
     only_space_after(bytes, members.end())?;
+    if deepest >= JSON_DEPTH_MAX {
+        let id = found.id.take().filter(|_| !duplicate_id).and_then(RequestId::from_raw);
+        return Err(found.refuse(TOO_DEEP, id.clone(), id));
+    }
     if duplicate {
         let id = found.id.take().filter(|_| !duplicate_id).and_then(RequestId::from_raw);
         return Err(found.refuse("duplicate member in the envelope", None, id));
@@ -493,6 +506,33 @@ mod tests {
             let error = parse_text(text).expect_err(text);
             assert!(matches!(error, NotAMessage::NotJsonRpc { .. }), "{text}: {error:?}");
         }
+    }
+
+    #[test]
+    fn one_level_too_many_is_refused_under_its_id() {
+        assert!(TOO_DEEP.contains(&format!(" {JSON_DEPTH_MAX} ")));
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let request = |levels: usize, mark: &str| {
+            let (inside, after) = (deep(levels - 3), r#""id":"x","method":"tools/call""#);
+            format!(r#"{mark}{{"jsonrpc":"2.0","params":{{"arguments":{{"v":{inside}}}}},{after}}}"#)
+        };
+        assert!(parse_text(&request(JSON_DEPTH_MAX, "")).is_ok());
+        for levels in [JSON_DEPTH_MAX + 1, 100_000] {
+            let error = parse_text(&request(levels, " ")).expect_err("too deep");
+            assert_eq!((error.to_error().code, error.id().expect("id").raw().as_ref()), (-32600, &br#""x""#[..]));
+            assert_eq!(error.to_error().message, format!("Invalid request: {TOO_DEEP}"));
+        }
+        let response = |levels: usize| format!(r#"{{"result":{},"jsonrpc":"2.0","id":7}}"#, deep(levels - 1));
+        assert!(parse_text(&response(JSON_DEPTH_MAX)).is_ok());
+        let error = parse_text(&response(JSON_DEPTH_MAX + 1)).expect_err("too deep");
+        assert!(matches!(&error, NotAMessage::BadResponse { id, .. } if id.raw() == "7"), "{error:?}");
+        let unknown = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"a","vendor":{}}}"#, deep(JSON_DEPTH_MAX));
+        assert_eq!(parse_text(&unknown).expect_err("too deep").id().expect("id").raw(), "7");
+        let batch = Bytes::from(format!("[{},{}]", response(9), response(JSON_DEPTH_MAX + 1)));
+        let Ok(Body::Batch(items)) = parse_body(&batch) else { panic!("batch") };
+        assert!(matches!(items[..], [Ok(_), Err(NotAMessage::BadResponse { .. })]));
+        let open = request(100_000, "").replacen(']', "", 1);
+        assert_eq!(parse_text(&open).expect_err("broken").to_error().code, -32700, "what is no JSON is told so");
     }
 
     #[test]

@@ -168,9 +168,15 @@ fn word_end(bytes: &[u8], at: usize, word: &'static str) -> Result<usize, NotJso
 struct Nest {
     bits: Vec<u64>,
     depth: usize,
+    deepest: usize,
 }
 
 impl Nest {
+    /// A bracket opens, whether anything follows in it or not.
+    fn enter(&mut self) {
+        self.deepest = self.deepest.max(self.depth + 1);
+    }
+
     fn push(&mut self, object: bool) {
         let (word, bit) = (self.depth / 64, self.depth % 64);
         if word == self.bits.len() {
@@ -187,8 +193,22 @@ impl Nest {
     }
 }
 
+/// A value that was walked over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walked {
+    /// Offset behind it.
+    pub end: usize,
+    /// Arrays and objects around its innermost part, itself included; 0 for a plain value.
+    pub depth: usize,
+}
+
 /// The end of the value that starts at `at` (after whitespace was skipped).
 pub fn value_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
+    walk(bytes, at).map(|walked| walked.end)
+}
+
+/// As [`value_end`], and how deep it is. No depth is an error here: what is too deep for others is not this room's to say.
+pub fn walk(bytes: &[u8], at: usize) -> Result<Walked, NotJson> {
     let mut nest = Nest::default();
     let mut at = at;
     loop {
@@ -200,6 +220,7 @@ pub fn value_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
             Some(b'f') => word_end(bytes, at, "false")?,
             Some(b'n') => word_end(bytes, at, "null")?,
             Some(b'{') => {
+                nest.enter();
                 at = skip_space(bytes, at + 1);
                 if bytes.get(at) == Some(&b'}') {
                     at + 1
@@ -210,6 +231,7 @@ pub fn value_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
                 }
             }
             Some(b'[') => {
+                nest.enter();
                 at = skip_space(bytes, at + 1);
                 if bytes.get(at) == Some(&b']') {
                     at + 1
@@ -222,7 +244,7 @@ pub fn value_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
         };
         // What may follow it: a comma (and then the next value), or closing brackets.
         loop {
-            let Some(object) = nest.top() else { return Ok(at) };
+            let Some(object) = nest.top() else { return Ok(Walked { end: at, depth: nest.deepest }) };
             at = skip_space(bytes, at);
             match (bytes.get(at), object) {
                 (Some(b','), true) => {
@@ -281,6 +303,7 @@ pub struct Members<'a> {
     bytes: &'a [u8],
     at: usize,
     state: Next,
+    depth: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,13 +315,18 @@ enum Next {
 
 /// Starts at the `{` at `at`; `None` if there is no object there.
 pub fn members(bytes: &[u8], at: usize) -> Option<Members<'_>> {
-    (bytes.get(at) == Some(&b'{')).then_some(Members { bytes, at: at + 1, state: Next::First })
+    (bytes.get(at) == Some(&b'{')).then_some(Members { bytes, at: at + 1, state: Next::First, depth: 1 })
 }
 
 impl Members<'_> {
     /// Offset behind the closing `}` once the iteration has ended without an error.
     pub fn end(&self) -> usize {
         self.at
+    }
+
+    /// How deep the object is, its own bracket included, as far as it was iterated.
+    pub fn depth(&self) -> usize {
+        self.depth
     }
 
     /// The next member, whose value `value` finds the end of: given the bytes, the key's range and the value's start. For
@@ -331,7 +359,13 @@ impl Iterator for Members<'_> {
     type Item = Result<Member, NotJson>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step(|bytes, _key, at| value_end(bytes, at));
+        let mut depth = 1;
+        let step = self.step(|bytes, _key, at| {
+            let walked = walk(bytes, at)?;
+            depth += walked.depth;
+            Ok(walked.end)
+        });
+        self.depth = self.depth.max(depth);
         if step.is_err() {
             self.state = Next::Done;
         }
@@ -425,6 +459,26 @@ mod tests {
         let deep = "[".repeat(depth) + &"]".repeat(depth);
         assert!(accepts(&deep));
         assert!(!accepts(&deep[..deep.len() - 1]));
+    }
+
+    #[test]
+    fn depth_counts_every_bracket() {
+        for (text_, depth) in [
+            ("1", 0),
+            ("\"[[\"", 0),
+            ("[]", 1),
+            ("{}", 1),
+            ("[1,[],2]", 2),
+            (r#"{"a":[{"b":{}}],"c":[[]]}"#, 4),
+            ("[[1],[2],[3]]", 2),
+        ] {
+            let walked = walk(text_.as_bytes(), 0);
+            assert_eq!(walked, Ok(Walked { end: text_.len(), depth }), "{text_}");
+            if let Some(mut members) = members(text_.as_bytes(), 0) {
+                assert!(members.by_ref().all(|member| member.is_ok()));
+                assert_eq!(members.depth(), depth, "{text_}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![no_main]
 
 use bytes::Bytes;
+use hub::limits::JSON_DEPTH_MAX;
 use hub::mcp::message::{self, Body, NotAMessage};
 use hub::mcp::splice::{self, Object};
 use hub::mcp::{Line, Message, Outcome, RequestId, WireId};
@@ -157,6 +158,7 @@ fn as_reference(message: &Message) -> Reference {
 
 fn same_as_reference(json: &str, parsed: &Result<Message, NotAMessage>) {
     let expected = match Entries::of(json) {
+        _ if depth(json) > JSON_DEPTH_MAX => Reference::Refused,
         Some(entries) => reference(&entries),
         None if json.trim_start().starts_with('{') => return,
         None => Reference::Refused,
@@ -167,6 +169,23 @@ fn same_as_reference(json: &str, parsed: &Result<Message, NotAMessage>) {
         Err(other) => panic!("valid JSON was refused as {other:?}: {json}"),
     };
     assert_eq!(found, expected, "{json}");
+}
+
+/// Brackets of valid JSON that are open at once.
+fn depth(json: &str) -> usize {
+    let (mut open, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => open += 1,
+            b']' | b'}' if !in_string => open -= 1,
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
 }
 
 /// Whatever was read can be written for either direction, and reads the same.

@@ -183,7 +183,8 @@ fn broken_http() {
     memory_stays_below(&hub, 200);
 }
 
-/// Depth is a cheap way to exhaust a stack; hub's scanner has none, and the child is spared what is not JSON.
+/// Depth is a cheap way to exhaust a stack, and parsers of servers drop what is too deep for them without an answer:
+/// hub's scanner has no stack, and what is too deep ends there (limits.rs: 200 levels).
 #[test]
 fn deep_nesting() {
     let hub = Hub::start(Setup::one());
@@ -193,6 +194,35 @@ fn deep_nesting() {
     let unclosed =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{open}"#);
     assert_eq!(session.post(unclosed.as_bytes()).status(), 400);
+    let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let nested = |depth: usize| {
+        let v = deep(depth - 3);
+        format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"echo","arguments":{{"v":{v}}}}}}}"#
+        )
+    };
+    for depth in [201, 200_000] {
+        let refused = session.post(nested(depth).as_bytes());
+        let error = refused.json();
+        assert_eq!(
+            (refused.status(), &error["id"], &error["error"]["code"]),
+            (400, &json!(7), &json!(-32600)),
+            "{error}"
+        );
+        assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("200 levels")), "{error}");
+    }
+    // The scripted server's parser reads 128.
+    assert_eq!(session.post(nested(120).as_bytes()).status(), 200);
+    let answer = |depth: usize| {
+        let call = session.begin_call("sleep", &json!({"ms": 30_000}));
+        let wire = hub.journal("a").wait_for_calls("sleep", 1).last().expect("arrived")["id"].clone();
+        let line = format!(r#"{{"jsonrpc":"2.0","id":{wire},"result":{{"content":[],"x":{}}}}}"#, deep(depth - 2));
+        session.call("raw_line", &json!({ "line": line })).result();
+        call.response()
+    };
+    let error = answer(201)["error"].clone();
+    assert_eq!(error["code"], -32603, "{error}");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("200 levels")), "{error}");
     let before = hub.journal("a").count("tools/call");
     session.echo("hub lives");
     assert_eq!(hub.journal("a").count("tools/call"), before + 1);
