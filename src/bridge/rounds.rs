@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::ask;
 use crate::limits::{POLL_FIRST, POLL_LONGEST, ROUNDS_MAX};
 use crate::mcp::error::{INTERNAL_ERROR, Reason};
 use crate::mcp::splice::Object;
@@ -70,8 +71,9 @@ impl Rounds {
             let Some(question) = question(key, &request) else {
                 return failed("the server asked for input in a way that cannot be read");
             };
-            if let Err(error) = able(can, &question) {
-                return Next::Fail(error);
+            // A server may only ask what was declared to it (2026-07-28, basic/patterns/mrtr).
+            if let Some(missing) = ask::missing(&question.method, question.params.as_ref(), can) {
+                return failed(format!("the server asked what it may not: {}", missing.error.message));
             }
             if question.method == Method::Elicitation && now.iter().any(|q: &Question| q.method == Method::Elicitation)
             {
@@ -141,34 +143,11 @@ fn question(key: String, request: &Raw) -> Option<Question> {
     })
 }
 
-/// A server may only ask what was declared to it (2026-07-28, basic/patterns/mrtr).
-fn able(can: ClientCapabilities, question: &Question) -> Result<(), ErrorObject> {
-    let url = || {
-        let params = question.params.as_ref().and_then(Object::scan);
-        params.and_then(|params| params.get_str("mode")).as_deref() == Some("url")
-    };
-    let able = match question.method {
-        Method::Sampling => can.sampling,
-        Method::RootsList => can.roots,
-        _ if url() => can.elicitation_url,
-        _ => can.elicitation_form,
-    };
-    let text = || format!("the server asks for {}, which the client does not support", question.method.name());
-    if able { Ok(()) } else { Err(ErrorObject::new(INTERNAL_ERROR, text())) }
-}
-
 fn usable(method: &Method, outcome: &Outcome) -> Option<Raw> {
-    let Outcome::Result(answer) = outcome else { return None };
-    let object = Object::scan(answer)?;
-    let has = |key: &str| object.get(key).is_some();
-    let usable = match method {
-        Method::Elicitation => {
-            object.get_str("action").is_some_and(|action| ["accept", "decline", "cancel"].contains(&action.as_str()))
-        }
-        Method::Sampling => has("role") && has("content") && has("model"),
-        _ => object.get("roots").is_some_and(|roots| roots.first() == Some(&b'[')),
-    };
-    usable.then(|| answer.clone())
+    match outcome {
+        Outcome::Result(answer) if ask::usable_answer(method, answer) => Some(answer.clone()),
+        _ => None,
+    }
 }
 
 fn refused(method: &Method, outcome: &Outcome) -> ErrorObject {

@@ -37,7 +37,9 @@ mod tests;
 pub use diff::{Changed, HubChange, Plan, Step, diff};
 pub use name::{BadName, ServerName};
 pub use problem::{Kind, Problem};
-pub use spec::{Concurrency, Config, EraChoice, HubSpec, RestartPolicy, Secret, ServerEntry, ServerSpec, Share, Start};
+pub use spec::{
+    Concurrency, Config, EraChoice, HubSpec, RestartPolicy, Roots, Secret, ServerEntry, ServerSpec, Share, Start,
+};
 pub use tools::ToolFilter;
 pub use validate::load;
 

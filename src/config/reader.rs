@@ -218,6 +218,11 @@ impl<'t, 'r> Section<'t, 'r> {
         Some(strings)
     }
 
+    /// Whether the key is there and holds exactly that word.
+    pub(super) fn is_word(&mut self, key: &str, word: &str) -> bool {
+        self.find(key).is_some_and(|(item, _)| item.as_str() == Some(word))
+    }
+
     /// A list of strings with references.
     pub(super) fn templates(&mut self, key: &str) -> Option<Vec<At<Template>>> {
         let strings = self.strings(key)?;

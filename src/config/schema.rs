@@ -143,11 +143,18 @@ pub(super) struct Draft {
     pub request_timeout: Option<Patience>,
     pub allow: Option<Vec<String>>,
     pub deny: Option<Vec<String>>,
-    pub roots: Option<Vec<At<Template>>>,
+    pub roots: Option<DraftRoots>,
     pub concurrency: Option<Concurrency>,
     pub era: Option<EraChoice>,
     pub probe_timeout: Option<At<Duration>>,
     pub park_timeout: Option<Duration>,
+}
+
+/// `roots` as it is written.
+#[derive(Debug, Clone)]
+pub(super) enum DraftRoots {
+    Own(Vec<At<Template>>),
+    Client,
 }
 
 // === impl Draft ===
@@ -248,13 +255,16 @@ impl Draft {
 }
 
 /// Only `file://` URIs are roots (2025-11-25, client/roots). References may complete one, but not make one.
-fn roots(section: &mut Section<'_, '_>) -> Option<Vec<At<Template>>> {
+fn roots(section: &mut Section<'_, '_>) -> Option<DraftRoots> {
+    if section.is_word("roots", "client") {
+        return Some(DraftRoots::Client);
+    }
     for root in section.strings("roots")? {
         if !root.value.starts_with("file:///") && !root.value.starts_with("file://${") {
             section.key_fault("roots", root.line, "must hold file URIs", Some("write \"file:///path\""));
         }
     }
-    section.templates("roots")
+    section.templates("roots").map(DraftRoots::Own)
 }
 
 fn patterns(section: &mut Section<'_, '_>, key: &str) -> Option<Vec<String>> {

@@ -95,8 +95,8 @@ pub struct ServerSpec {
     pub request_timeout: Option<Duration>,
     /// Tools that are listed and may be called.
     pub tools: ToolFilter,
-    /// `file://` URIs that hub answers to `roots/list`; empty = roots are not declared (PROTOCOL 1.1).
-    pub roots: Vec<String>,
+    /// What the server hears when it asks for roots.
+    pub roots: Roots,
     /// How requests of the child find their owner while several calls run (PROTOCOL 1.11).
     pub concurrency: Concurrency,
     /// Which era of the protocol the child is spoken to in (PROTOCOL 2.7).
@@ -231,7 +231,7 @@ impl ServerSpec {
             startup_timeout: limits::STARTUP_TIMEOUT,
             request_timeout: None,
             tools: ToolFilter::default(),
-            roots: Vec::new(),
+            roots: Roots::default(),
             concurrency: Concurrency::Auto,
             era: EraChoice::Auto,
             probe_timeout: limits::PROBE_TIMEOUT,
@@ -256,9 +256,16 @@ impl ServerSpec {
             hash.field(value.expose().as_bytes());
         }
         hash.field(self.cwd.as_os_str().as_encoded_bytes());
-        hash.count(self.roots.len());
-        for root in &self.roots {
+        let (roots, of_client): (&[String], bool) = match &self.roots {
+            Roots::Own(roots) => (roots, false),
+            Roots::Client => (&[], true),
+        };
+        hash.count(roots.len());
+        for root in roots {
             hash.field(root.as_bytes());
+        }
+        if of_client {
+            hash.field(b"roots of the client");
         }
         hash.field(self.share.as_str().as_bytes());
         hash.field(self.era.as_str().as_bytes());
@@ -290,6 +297,21 @@ impl fmt::Debug for ServerSpec {
             .field("probe_timeout", &self.probe_timeout)
             .field("park_timeout", &self.park_timeout)
             .finish()
+    }
+}
+
+/// What a server hears when it asks for roots (PROTOCOL 1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// These `file://` URIs, whoever it works for. Empty: roots are not declared, and asking is refused.
+    Own(Vec<String>),
+    /// Those of the client that it works for when it asks. Refused between calls: what one client has is nobody else's.
+    Client,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self::Own(Vec::new())
     }
 }
 
@@ -354,12 +376,13 @@ mod tests {
     fn the_fingerprint_sees_what_the_child_sees_and_nothing_else() {
         let base = spec().fingerprint();
         assert_eq!(base.len(), 64);
-        let differs: [fn(&mut ServerSpec); 7] = [
+        let differs: [fn(&mut ServerSpec); 8] = [
             |s| s.command = "other".into(),
             |s| s.args.push("x".into()),
             |s| drop(s.env.insert("K".into(), Secret::new("v"))),
             |s| s.cwd = "/tmp".into(),
-            |s| s.roots.push("file:///x".into()),
+            |s| s.roots = Roots::Own(vec!["file:///x".into()]),
+            |s| s.roots = Roots::Client,
             |s| s.share = Share::Session,
             |s| s.era = EraChoice::Legacy,
         ];
@@ -392,7 +415,7 @@ mod tests {
     fn fields_do_not_run_into_one_another() {
         let with = |args: &[&str], roots: &[&str]| {
             let own = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect();
-            ServerSpec { args: own(args), roots: own(roots), ..spec() }.fingerprint()
+            ServerSpec { args: own(args), roots: Roots::Own(own(roots)), ..spec() }.fingerprint()
         };
         assert_ne!(with(&["ab"], &[]), with(&["a", "b"], &[]));
         assert_ne!(with(&["a"], &[]), with(&[], &["a"]));

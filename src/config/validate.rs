@@ -12,10 +12,10 @@ use toml_edit::{Document, Item, Key};
 
 use super::expand::{Lookup, Missing, Template};
 use super::reader::{At, Owner, Patience, Report, Section, shown, type_name};
-use super::schema::{self, Draft};
+use super::schema::{self, Draft, DraftRoots};
 use super::text::Text;
 use super::{
-    BadName, Concurrency, Config, Context, EraChoice, HubSpec, Kind, Loaded, Problem, RestartPolicy, Secret,
+    BadName, Concurrency, Config, Context, EraChoice, HubSpec, Kind, Loaded, Problem, RestartPolicy, Roots, Secret,
     ServerEntry, ServerName, ServerSpec, Share, Start, ToolFilter, env_file,
 };
 use crate::limits;
@@ -285,7 +285,11 @@ fn resolve(name: &ServerName, draft: Draft, context: &Context<'_>, report: &mut 
         let value = resolver.text(&format!("env.{}", shown(key)), template);
         env.extend(value.map(|value| (key.clone(), Secret::new(value))));
     }
-    let roots = roots(&mut resolver, draft.roots.as_deref().unwrap_or_default());
+    let roots = match &draft.roots {
+        Some(DraftRoots::Client) => Roots::Client,
+        Some(DraftRoots::Own(list)) => Roots::Own(roots(&mut resolver, list)),
+        None => Roots::default(),
+    };
     let missing = resolver.missing;
     let spec = ServerSpec {
         name: name.clone(),

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::config::Roots;
 use crate::mcp::message::{self, NotAMessage, notification_line, request_line, response_line};
 use crate::mcp::splice::Object;
 use crate::mcp::{
@@ -31,15 +32,15 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Opening {
     name: String,
-    roots: Vec<String>,
+    roots: Roots,
     wire: u64,
     retried: bool,
 }
 
 impl Opening {
     /// Begins: the first line to write.
-    pub(super) fn begin(name: &str, roots: &[String]) -> (Self, Line) {
-        let opening = Self { name: name.to_owned(), roots: roots.to_vec(), wire: 1, retried: false };
+    pub(super) fn begin(name: &str, roots: &Roots) -> (Self, Line) {
+        let opening = Self { name: name.to_owned(), roots: roots.clone(), wire: 1, retried: false };
         let line = opening.initialize(ProtocolVersion::LATEST_LEGACY.as_str());
         (opening, line)
     }
@@ -47,7 +48,7 @@ impl Opening {
     /// One static set of capabilities per configuration, so that behaviour does not depend on who connects first.
     fn initialize(&self, version: &str) -> Line {
         let mut capabilities = json!({ "elicitation": { "form": {}, "url": {} }, "sampling": { "tools": {} } });
-        if !self.roots.is_empty() {
+        if self.roots != Roots::default() {
             capabilities["roots"] = json!({ "listChanged": false });
         }
         let params = json!({
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_usual_way() {
-        let (mut opening, first) = Opening::begin("s", &[]);
+        let (mut opening, first) = Opening::begin("s", &Roots::default());
         let first = String::from_utf8(first.to_bytes().to_vec()).expect("text");
         assert!(first.contains("\"id\":1") && first.contains("2025-11-25") && !first.contains("roots"), "{first}");
         let ping = steps(&mut opening, r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#);
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_refused_revision_is_tried_again_once() {
-        let (mut opening, _) = Opening::begin("s", &["file:///r".into()]);
+        let (mut opening, _) = Opening::begin("s", &Roots::Own(vec!["file:///r".into()]));
         let refusal = |id: u32| {
             format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32602,"message":"no","data":{{"supported":["2024-11-05","2025-03-26"]}}}}}}"#
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_malformed_answer_is_an_answer() {
-        let (mut opening, _) = Opening::begin("s", &[]);
+        let (mut opening, _) = Opening::begin("s", &Roots::default());
         let other = steps(&mut opening, r#"{"jsonrpc":"2.0","id":2,"error":"no"}"#);
         assert!(matches!(&other[..], [Step::Note(_)]));
         let steps = steps(&mut opening, r#"{"jsonrpc":"2.0","id":1,"error":"no"}"#);
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_newer_answer_is_refused() {
-        let (mut opening, _) = Opening::begin("s", &[]);
+        let (mut opening, _) = Opening::begin("s", &Roots::default());
         let steps = steps(&mut opening, r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2026-07-28"}}"#);
         assert!(matches!(&steps[..], [Step::Failed(_)]));
     }

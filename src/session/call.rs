@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::aggregate::UriForm;
-use crate::bridge::result;
+use crate::bridge::{error, result};
 use crate::config::ServerName;
 use crate::mcp::error::Reason;
 use crate::mcp::message::{notification_bytes, request_bytes};
@@ -124,7 +124,7 @@ impl Outlet for Call {
 fn to_legacy(method: &Method, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Result(result) => result::to_legacy(method, result).map_or_else(Outcome::from, Outcome::Result),
-        Outcome::Error(error) => Outcome::Error(error),
+        Outcome::Error(error) => Outcome::Error(error::to_legacy(method, error)),
     }
 }
 

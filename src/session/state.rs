@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::aggregate::Aggregate;
+use crate::bridge::capabilities::client_to_modern;
 use crate::config::ServerName;
 use crate::limits::{GET_STREAMS_MAX, POST_STREAMS_MAX};
 use crate::mcp::message::notification_bytes;
@@ -180,7 +181,7 @@ impl Session {
         Arc::new(Client {
             era: Era::Legacy,
             can: hello.capabilities,
-            capabilities: hello.raw_capabilities.clone(),
+            capabilities: client_to_modern(&hello.raw_capabilities),
             info: Some(hello.client_info.clone()),
             level,
         })

@@ -88,7 +88,7 @@ impl World {
         let options = Options {
             concurrency,
             interactive: rng.chance(40),
-            roots: Vec::new(),
+            roots: hub::config::Roots::default(),
             request_timeout: rng.chance(30).then_some(Duration::from_secs(30)),
         };
         let mut mux = Mux::new(options);

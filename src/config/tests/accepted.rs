@@ -9,6 +9,12 @@ use super::super::*;
 use super::{good, spec};
 
 #[test]
+fn roots_can_be_those_of_the_client() {
+    let config = good("[servers.s]\ncommand = \"x\"\nroots = \"client\"\n");
+    assert_eq!(config.servers[0].spec.as_ref().expect("usable").roots, Roots::Client);
+}
+
+#[test]
 fn an_empty_file_is_all_defaults() {
     let config = good("");
     assert_eq!(config, Config { hub: HubSpec::new(2), servers: Vec::new() });
@@ -87,7 +93,7 @@ park_timeout = "1h"
         startup_timeout: Duration::from_mins(2),
         request_timeout: Some(Duration::from_mins(5)),
         tools: ToolFilter::new(vec!["get_*".to_owned()], vec!["get_secret".to_owned()]),
-        roots: vec!["file:///a".to_owned(), "file:///home/me/b".to_owned()],
+        roots: Roots::Own(vec!["file:///a".to_owned(), "file:///home/me/b".to_owned()]),
         concurrency: Concurrency::Serial,
         era: EraChoice::Legacy,
         probe_timeout: Duration::from_secs(3),

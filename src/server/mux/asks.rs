@@ -9,9 +9,10 @@
 
 use std::time::Duration;
 
-use crate::config::Concurrency;
+use crate::bridge::ask::missing;
+use crate::config::{Concurrency, Roots};
 use crate::limits::{ASK_HOLD, ASK_TIMEOUT, ASKS_PER_INSTANCE_MAX, BATON_ANSWER_WAIT, BATON_COLLECT};
-use crate::mcp::error::{INVALID_PARAMS, METHOD_NOT_FOUND, Reason};
+use crate::mcp::error::{METHOD_NOT_FOUND, Reason};
 use crate::mcp::message::{notification_line, response_line};
 use crate::mcp::splice::{self, Object};
 use crate::mcp::{ClientCapabilities, Era, ErrorObject, Method, Outcome, Raw, Request, RequestId, WireId, meta};
@@ -79,6 +80,7 @@ impl Mux {
     pub(super) fn on_request(&mut self, request: Request, now: Duration) {
         match request.method {
             Method::Ping => self.write(response_line(&request.id, &Outcome::empty())),
+            Method::RootsList if self.options.roots == Roots::Client => self.attribute(request, now),
             Method::RootsList => {
                 let outcome = roots_answer(&self.options.roots);
                 self.write(response_line(&request.id, &outcome));
@@ -199,10 +201,10 @@ impl Mux {
             let refusal = not_able(&entry.method).into();
             return self.answer_now(ask, &refusal);
         }
-        if let Err(error) = able(can, entry) {
-            let lacks = Delivery::Lacks(needed(entry));
+        if let Some(missing) = missing(&entry.method, entry.params.as_ref(), can) {
+            let lacks = Delivery::Lacks(missing.required);
             call.into_iter().for_each(|call| self.out.push_back(Output::Deliver(call, lacks.clone())));
-            return self.answer_now(ask, &error.into());
+            return self.answer_now(ask, &missing.error.into());
         }
         entry.stage = Stage::Relayed(owner);
         entry.call = call;
@@ -384,54 +386,17 @@ impl Mux {
     }
 }
 
-/// The static answer to `roots/list` (2025-11-25, client/roots).
-pub(in crate::server) fn roots_answer(roots: &[String]) -> Outcome {
-    if roots.is_empty() {
-        return ErrorObject::method_not_found("roots/list").into();
+/// hub's own answer to `roots/list` (2025-11-25, client/roots).
+pub(in crate::server) fn roots_answer(roots: &Roots) -> Outcome {
+    match roots {
+        Roots::Own(roots) if !roots.is_empty() => {
+            let roots: Vec<_> = roots.iter().map(|uri| serde_json::json!({ "uri": uri })).collect();
+            Outcome::Result(Raw::from(serde_json::json!({ "roots": roots }).to_string()))
+        }
+        _ => ErrorObject::method_not_found("roots/list").into(),
     }
-    let roots: Vec<_> = roots.iter().map(|uri| serde_json::json!({ "uri": uri })).collect();
-    Outcome::Result(Raw::from(serde_json::json!({ "roots": roots }).to_string()))
 }
 
 fn not_able(method: &Method) -> ErrorObject {
     ErrorObject::new(METHOD_NOT_FOUND, format!("the client does not support {}", method.name()))
-}
-
-/// The capabilities that a client needs to be asked this (2026-07-28, `data.requiredCapabilities` of `-32021`).
-fn needed(entry: &AskEntry) -> Raw {
-    let params = entry.params.as_ref().and_then(Object::scan);
-    let member = |key: &str| params.as_ref().and_then(|params| params.get(key));
-    let needed = match entry.method {
-        Method::Sampling if member("tools").is_some() || member("toolChoice").is_some() => {
-            serde_json::json!({ "sampling": { "tools": {} } })
-        }
-        Method::Sampling => serde_json::json!({ "sampling": {} }),
-        _ if member("mode").is_some_and(|mode| &mode[..] == b"\"url\"") => {
-            serde_json::json!({ "elicitation": { "url": {} } })
-        }
-        _ => serde_json::json!({ "elicitation": { "form": {} } }),
-    };
-    Raw::from(needed.to_string())
-}
-
-/// Can the owner be asked this? (2025-11-25, client/elicitation#error-handling, client/sampling)
-fn able(can: ClientCapabilities, entry: &AskEntry) -> Result<(), ErrorObject> {
-    let params = entry.params.as_ref().and_then(Object::scan);
-    let member = |key: &str| params.as_ref().and_then(|params| params.get(key));
-    if entry.method == Method::Sampling {
-        if !can.sampling {
-            return Err(not_able(&entry.method));
-        }
-        if (member("tools").is_some() || member("toolChoice").is_some()) && !can.sampling_tools {
-            return Err(ErrorObject::new(INVALID_PARAMS, "the client does not support tools in sampling"));
-        }
-        return Ok(());
-    }
-    let url = member("mode").is_some_and(|mode| &mode[..] == b"\"url\"");
-    match (url, can.elicitation_form, can.elicitation_url) {
-        (true, _, true) | (false, true, _) => Ok(()),
-        (_, false, false) => Err(not_able(&entry.method)),
-        (true, true, false) => Err(ErrorObject::new(INVALID_PARAMS, "the client does not support url elicitation")),
-        (false, false, true) => Err(ErrorObject::new(INVALID_PARAMS, "the client does not support form elicitation")),
-    }
 }

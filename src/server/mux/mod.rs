@@ -34,7 +34,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Concurrency;
+use crate::config::{Concurrency, Roots};
 use crate::limits::FORGET_EVERY;
 use crate::mcp::meta::Level;
 use crate::mcp::splice::Object;
@@ -77,8 +77,8 @@ pub struct Options {
     pub concurrency: Concurrency,
     /// Was seen to send asks that could not be attributed.
     pub interactive: bool,
-    /// The answer to `roots/list`; empty: not declared.
-    pub roots: Vec<String>,
+    /// What answers `roots/list`.
+    pub roots: Roots,
     /// A call that is silent for so long fails.
     pub request_timeout: Option<Duration>,
 }

@@ -17,7 +17,7 @@ const T: Duration = Duration::from_secs(1);
 /// A mux whose child is up and can do everything, with one caller.
 fn up() -> Mux {
     let options =
-        Options { concurrency: Concurrency::Auto, interactive: false, roots: Vec::new(), request_timeout: None };
+        Options { concurrency: Concurrency::Auto, interactive: false, roots: Roots::default(), request_timeout: None };
     let mut mux = Mux::new(options);
     let capabilities = r#"{"tools":{},"resources":{"subscribe":true},"logging":{},"tasks":{}}"#;
     mux.warming(1, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())), Era::Legacy);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hub::config::Concurrency;
+use hub::config::{Concurrency, Roots};
 use hub::mcp::meta::Level;
 use hub::mcp::{ClientCapabilities, ErrorObject, ListKind, Method, Raw};
 use hub::server::mux::{ChildFacts, Mux, Options};
@@ -106,7 +106,7 @@ impl<C: Choice> World<C> {
                 Concurrency::Parallel,
             ])?,
             interactive: choice.below(2)? == 0,
-            roots: if choice.below(2)? == 0 { vec![] } else { vec!["file:///r".into()] },
+            roots: Roots::Own(if choice.below(2)? == 0 { vec![] } else { vec!["file:///r".into()] }),
             request_timeout: (choice.below(3)? == 0).then_some(Duration::from_secs(30)),
         };
         let facts = ChildFacts {

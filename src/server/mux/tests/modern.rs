@@ -24,7 +24,7 @@ fn session(level: Option<Level>, can: &'static str) -> Arc<Client> {
 /// A mux whose modern child is up, with one legacy caller that can be asked forms.
 fn up() -> Mux {
     let options =
-        Options { concurrency: Concurrency::Auto, interactive: false, roots: Vec::new(), request_timeout: None };
+        Options { concurrency: Concurrency::Auto, interactive: false, roots: Roots::default(), request_timeout: None };
     let mut mux = Mux::new(options);
     let capabilities = r#"{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}}"#;
     mux.warming(2, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())), Era::Modern);
@@ -250,4 +250,25 @@ fn a_passing_caller_at_a_legacy_child() {
     let back = mux.deadline().expect("the level is lowered in a while");
     mux.tick(back);
     assert_eq!(written(&mut mux)[0]["params"]["level"], "info");
+}
+
+/// With `roots = "client"` a legacy child's question about roots is one of the call that is at work, like any other.
+#[test]
+fn roots_of_the_client_are_asked_within_calls_only() {
+    let mut mux = super::up();
+    mux.set_options(Options {
+        concurrency: Concurrency::Auto,
+        interactive: false,
+        roots: Roots::Client,
+        request_timeout: None,
+    });
+    mux.open(B, session(None, r#"{"roots":{}}"#), Vec::new(), T);
+    let ask = json!({ "jsonrpc": "2.0", "id": 5, "method": "roots/list" }).to_string();
+    let out = line(&mut mux, &ask, T);
+    assert!(matches!(&out[..], [Output::Write(_)]), "refused, whose would they be? {out:?}");
+    mux.call(CallId(3), B, Method::ToolsCall, None, T);
+    outputs(&mut mux);
+    let out = line(&mut mux, &ask, T);
+    assert_eq!(asked(&out).len(), 1, "{out:?}");
+    assert_eq!(asked(&out)[0].method, Method::RootsList);
 }
