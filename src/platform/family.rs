@@ -25,6 +25,12 @@ pub const ENV_SERVER: &str = "HUB_SERVER";
 const KILL_ROUNDS_MAX: usize = 50;
 /// Pause between two rounds.
 const KILL_PAUSE: Duration = Duration::from_millis(10);
+/// Looks that must find nobody, as long as one of them found a process that hides its marks.
+const LOOKS_MAX: usize = 3;
+/// Pause between two of them.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// A process that was forked longer ago has been what it is for long: it is not waited for.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// What tells a process of ours from a stranger's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,12 +76,25 @@ impl Scan {
     /// Living members of a family: everybody in the groups or sessions of `roots`, everybody with the marks, and all
     /// descendants of these. The caller vouches for the identity of the roots.
     pub(super) fn family(&self, marks: &Marks, roots: &[u32]) -> Vec<Stat> {
+        self.search(marks, roots).0
+    }
+
+    /// The family, and whether somebody else may belong to it whose marks could not be seen just now: a process that
+    /// is turning into another program has no environment for a moment.
+    fn search(&self, marks: &Marks, roots: &[u32]) -> (Vec<Stat>, bool) {
         let me = std::process::id();
+        let (since, mut hidden) = (starting_since(), false);
         let mut open: Vec<usize> = Vec::new();
         let mut taken: HashSet<u32> = HashSet::from([me]);
         for (at, stat) in self.stats.iter().enumerate() {
             let rooted = [stat.pid, stat.pgid, stat.sid].iter().any(|id| roots.contains(id));
-            if (rooted || (!stat.zombie && has_marks(stat.pid, marks))) && taken.insert(stat.pid) {
+            let marked = !rooted && !stat.zombie && {
+                let environ = procfs::environ(stat.pid);
+                let is_young = since.is_some_and(|since| stat.start >= since);
+                hidden |= environ.is_empty() && is_young && is_of_this_user(stat.pid);
+                are_in(&environ, marks)
+            };
+            if (rooted || marked) && taken.insert(stat.pid) {
                 open.push(at);
             }
         }
@@ -91,7 +110,7 @@ impl Scan {
             }
         }
         members.retain(|stat| !stat.zombie);
-        members
+        (members, hidden)
     }
 
     /// Positions of those whose parent, group leader or session leader a process is.
@@ -110,8 +129,21 @@ impl Scan {
 
 /// Does a process carry the marks in the environment that it was started with?
 pub fn has_marks(pid: u32, marks: &Marks) -> bool {
-    let environ = procfs::environ(pid);
-    let has = |name: &str, value: &str| variable(&environ, name).is_some_and(|found| found == value.as_bytes());
+    are_in(&procfs::environ(pid), marks)
+}
+
+/// The clock tick since boot after which a process counts as just forked. `None`: no way to know.
+fn starting_since() -> Option<u64> {
+    let since = procfs::uptime()?.saturating_sub(STARTING);
+    Some(since.as_secs() * super::process_info::ticks_per_second())
+}
+
+fn is_of_this_user(pid: u32) -> bool {
+    procfs::owner(pid) == Some(nix::unistd::geteuid().as_raw())
+}
+
+fn are_in(environ: &[u8], marks: &Marks) -> bool {
+    let has = |name: &str, value: &str| variable(environ, name).is_some_and(|found| found == value.as_bytes());
     has(ENV_RUN, &marks.run) && marks.child.as_ref().is_none_or(|child| has(ENV_CHILD, child))
 }
 
@@ -137,21 +169,31 @@ pub fn signal_outside_group(marks: &Marks, leader: u32, signal: Signal) {
 /// Ends what is left of a family whose leader ended: kills its group and all with the marks, again and again until
 /// nobody is left. Returns whether nobody is. Blocks: never call it on a thread of the runtime.
 pub fn end(marks: &Marks, leader: u32) -> bool {
+    hunt(marks, leader, pause)
+}
+
+fn hunt(marks: &Marks, leader: u32, mut pause: impl FnMut(Duration)) -> bool {
     if cfg!(not(target_os = "linux")) {
         // Groups are all that is known here. The group was killed before its leader was reaped; this is for a member
         // that was forked in that moment.
         super::process::signal_group(leader, Signal::SIGKILL);
         return true;
     }
+    let mut looks = 0;
     for _ in 0..KILL_ROUNDS_MAX {
         let scan = Scan::fresh();
         let roots = if group_is_orphaned(&scan, marks, leader) { &[leader][..] } else { &[] };
-        let members = scan.family(marks, roots);
+        let (members, hidden) = scan.search(marks, roots);
         // Those that cannot be signalled (another user's) are not ours to wait for.
-        if members.iter().filter(|stat| procfs::signal_exactly(stat, Signal::SIGKILL)).count() == 0 {
+        if members.iter().filter(|stat| procfs::signal_exactly(stat, Signal::SIGKILL)).count() > 0 {
+            pause(KILL_PAUSE);
+            continue;
+        }
+        looks += 1;
+        if !hidden || looks >= LOOKS_MAX {
             return true;
         }
-        pause(KILL_PAUSE);
+        pause(LOOK_PAUSE);
     }
     false
 }
@@ -188,4 +230,52 @@ pub fn boot_id() -> String {
 pub(super) fn pause(duration: Duration) {
     #[expect(clippy::disallowed_methods, reason = "only called on blocking threads and in the guardian process")]
     std::thread::sleep(duration);
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command, Stdio};
+
+    /// No process has it: ids end below.
+    const GONE: u32 = 4_194_305;
+
+    /// A process without an environment, which then becomes another with the marks when it reads a line.
+    fn hidden(run: &str) -> Child {
+        let script = format!("read line; exec env {ENV_RUN}={run} sleep 60");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).env_clear().stdin(Stdio::piped()).spawn().expect("started")
+    }
+
+    #[test]
+    fn who_is_just_being_replaced_is_found_in_another_look() {
+        let marks = Marks { run: "family-replaced".to_owned(), child: None };
+        let mut child = hidden(&marks.run);
+        let mut stdin = child.stdin.take();
+        let clean = hunt(&marks, GONE, |time| {
+            if let Some(mut stdin) = stdin.take() {
+                stdin.write_all(b"\n").expect("it reads");
+                let began = Instant::now();
+                while !has_marks(child.id(), &marks) && began.elapsed().as_secs() < 10 {}
+            }
+            pause(time);
+        });
+        assert!(clean);
+        drop(stdin);
+        assert_eq!(child.wait().expect("reaped").signal(), Some(Signal::SIGKILL as i32));
+    }
+
+    #[test]
+    fn who_has_no_environment_is_not_waited_for_long_and_not_killed() {
+        let marks = Marks { run: "family-of-nobody".to_owned(), child: None };
+        let mut child = hidden(&marks.run);
+        let mut looks = 1;
+        assert!(hunt(&marks, GONE, |_| looks += 1));
+        assert_eq!(looks, LOOKS_MAX);
+        assert!(child.try_wait().expect("a child").is_none(), "it lives");
+        child.kill().expect("ours");
+        child.wait().expect("reaped");
+    }
 }

@@ -29,6 +29,8 @@ mod linux {
     use std::fs::{self, File};
     use std::io::{self, Read};
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::unix::fs::MetadataExt;
+    use std::time::Duration;
 
     use nix::libc;
     use nix::sys::signal::Signal;
@@ -82,6 +84,17 @@ mod linux {
             file.take(ENVIRON_BYTES_MAX).read_to_end(&mut text).ok();
         }
         text
+    }
+
+    /// The user that a process runs as; root for one that may not be looked into.
+    pub(in super::super) fn owner(pid: u32) -> Option<u32> {
+        Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
+    }
+
+    /// Time since boot.
+    pub(in super::super) fn uptime() -> Option<Duration> {
+        let text = fs::read_to_string("/proc/uptime").ok()?;
+        Duration::try_from_secs_f64(text.split_ascii_whitespace().next()?.parse().ok()?).ok()
     }
 
     /// The short name of a process.
@@ -170,6 +183,8 @@ mod linux {
 /// Where there is no `/proc`, nothing is known; groups are all that can be followed.
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
+    use std::time::Duration;
+
     use nix::sys::signal::Signal;
 
     use super::Stat;
@@ -184,6 +199,14 @@ mod elsewhere {
 
     pub(in super::super) fn environ(_pid: u32) -> Vec<u8> {
         Vec::new()
+    }
+
+    pub(in super::super) fn owner(_pid: u32) -> Option<u32> {
+        None
+    }
+
+    pub(in super::super) fn uptime() -> Option<Duration> {
+        None
     }
 
     pub(in super::super) fn boot_id() -> String {
