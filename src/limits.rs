@@ -262,3 +262,9 @@ pub const LISTENER_URIS_MAX: usize = 1000;
 pub const LISTENER_SUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 /// How long a modern client may keep what a server says of itself, in milliseconds.
 pub const DISCOVER_TTL_MS: u64 = 60_000;
+/// Parked calls of one server: a person can answer only so many.
+pub const PARKED_PER_SERVER_MAX: usize = 64;
+/// Parked calls of hub.
+pub const PARKED_MAX: usize = 1024;
+/// A call that was refused until a URL is visited is made again when the server says that it was, or after this long.
+pub const VISIT_WAIT: Duration = Duration::from_secs(30);

@@ -319,6 +319,7 @@ impl Supervisor {
         listeners.extend(self.slots.into_values().filter_map(|slot| slot.door.listener));
         listeners.iter().for_each(Listener::close);
         self.parts.sessions.suspend();
+        self.parts.ctx.exchanges.suspend();
         let registry = self.parts.registry.borrow().clone();
         let scope = crate::tasks::Scope::new();
         for handle in registry.running() {

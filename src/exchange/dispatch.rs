@@ -6,22 +6,25 @@
 use std::sync::Arc;
 
 use crate::aggregate::Aggregate;
-use crate::bridge::discover::{Parts, discover_result};
+use crate::bridge::discover::{self, discover_result};
 use crate::bridge::error;
+use crate::bridge::state::{Kind, invalid};
 use crate::limits::DISCOVER_TTL_MS;
 use crate::mcp::meta::TASKS_EXTENSION;
 use crate::mcp::splice::Object;
 use crate::mcp::{Era, ErrorObject, Method, Outcome, Raw};
-use crate::server::{CallId, CallerId, Handshake, Hints, NewCall, ServerHandle, next_id};
-use crate::session::{Params, Target};
+use crate::server::{CallId, CallerId, Client, Handshake, Hints, NewCall, ServerHandle, next_id};
+use crate::session::{EndpointId, Params, Target};
 
-use super::call::Call;
+use super::call::{Call, Parts};
 use super::outcome::{self, Answer};
 use super::{Claims, Exchanges, Seat};
 
 /// A modern request whose claims and headers agree.
 #[derive(Debug)]
 pub struct Asking {
+    /// Where it came in.
+    pub endpoint: EndpointId,
     /// Who serves it.
     pub target: Target,
     /// What it says of itself.
@@ -69,72 +72,105 @@ impl Exchanges {
 
     /// `Err` is the answer that hub gives itself.
     async fn answer(&self, asking: Asking, handshake: &Handshake, seat: &Arc<Seat>) -> Result<(), Outcome> {
-        let Asking { target, claims, params } = asking;
-        match (&seat.method, &target) {
-            (Method::Discover, _) => Err(Outcome::Result(discovery(handshake))),
-            (Method::Listen, _) => Ok(self.shared.listen(&target, handshake, &claims, &params, seat)?),
-            (_, Target::Server(server)) => self.serve_one(server, &claims, params, seat).await,
-            (_, Target::Aggregate(aggregate)) => self.serve_all(aggregate, handshake, &claims, params, seat).await,
-            (_, Target::Down(why)) => Err(why.clone().into()),
+        let Asking { endpoint, target, claims, params } = asking;
+        if seat.method == Method::Discover {
+            return Err(Outcome::Result(discovery(handshake)));
+        }
+        if seat.method == Method::Listen {
+            return Ok(self.shared.listen(&target, handshake, &claims, &params, seat)?);
+        }
+        let mut reissued = 0;
+        if let Some(claim) = self.shared.claimed(&endpoint, &seat.method, &params)? {
+            match &claim.kind {
+                Kind::Parked(ticket) => return Ok(self.shared.resume(*ticket, &claim, &params, seat)?),
+                Kind::Reissue { waits_for, keys } => {
+                    reissued = claim.round;
+                    self.shared.visited(&seat.method, &claim.child, (waits_for, keys), &params).await?;
+                }
+            }
+        }
+        let on_its_way = OnItsWay {
+            endpoint,
+            client: claims.client,
+            hints: params.hints(),
+            token: params.progress_token(),
+            carries_state: params.get("requestState").is_some(),
+            reissued,
+        };
+        match &target {
+            Target::Server(server) => {
+                let raw = params.into_raw();
+                self.forward(server, None, on_its_way, (raw.clone(), raw), seat).await
+            }
+            Target::Aggregate(aggregate) => self.forward_merged(aggregate, handshake, on_its_way, params, seat).await,
+            Target::Down(why) => Err(why.clone().into()),
         }
     }
 
-    /// `Err` is the answer that hub gives itself.
-    async fn serve_one(
-        &self,
-        server: &ServerHandle,
-        claims: &Claims,
-        params: Params,
-        seat: &Arc<Seat>,
-    ) -> Result<(), Outcome> {
-        let (hints, token) = (params.hints(), params.progress_token());
-        self.forward(server, None, claims, (params.into_raw(), hints, token), seat).await
-    }
-
-    async fn serve_all(
+    async fn forward_merged(
         &self,
         aggregate: &Arc<Aggregate>,
         handshake: &Handshake,
-        claims: &Claims,
+        on_its_way: OnItsWay,
         params: Params,
         seat: &Arc<Seat>,
     ) -> Result<(), Outcome> {
+        let own = |outcome| hubs_own(&seat.method, handshake, outcome);
         if let Some(kind) = seat.method.list_kind() {
-            let page = aggregate.list(kind, params.get("cursor").as_ref()).await;
-            return Err(hubs_own(&seat.method, handshake, page));
+            return Err(own(aggregate.list(kind, params.get("cursor").as_ref()).await));
         }
-        let (hints, token) = (params.hints(), params.progress_token());
-        let routed = aggregate.route(&seat.method, params.into_raw()).await?;
-        self.forward(&routed.server, Some(aggregate), claims, (routed.params, hints, token), seat).await
+        let raw = params.into_raw();
+        let routed = aggregate.route(&seat.method, raw.clone()).await.map_err(own)?;
+        self.forward(&routed.server, Some(aggregate), on_its_way, (routed.params, raw), seat).await
     }
 
+    /// `own` are the client's own params, `params` those for the server.
     async fn forward(
         &self,
         server: &ServerHandle,
         aggregate: Option<&Arc<Aggregate>>,
-        claims: &Claims,
-        (params, hints, token): (Option<Raw>, Hints, Option<Raw>),
+        on_its_way: OnItsWay,
+        (params, own): (Option<Raw>, Option<Raw>),
         seat: &Arc<Seat>,
     ) -> Result<(), Outcome> {
+        let OnItsWay { endpoint, client, hints, token, carries_state, reissued } = on_its_way;
         let instance = self.shared.instance(server).await?;
-        let number = CallId(next_id());
-        let call = Arc::new(Call::new(
-            number,
-            seat,
-            claims.client.clone(),
-            server,
-            instance.clone(),
-            aggregate,
-            self.shared.clone(),
-        ));
-        seat.occupy(call.clone());
+        let legacy = instance.snapshot().handshake.as_ref().is_none_or(|handshake| handshake.era == Era::Legacy);
+        if carries_state && legacy && reissued == 0 && seat.method.may_need_input() {
+            // It continues something, but nothing that is known: the call is not made again from the start.
+            return Err(invalid().into());
+        }
+        let parts = Parts {
+            number: CallId(next_id()),
+            client: client.clone(),
+            endpoint,
+            server: server.clone(),
+            instance: instance.clone(),
+            aggregate: aggregate.cloned(),
+            params: own.filter(|_| legacy && seat.method.may_need_input()),
+            reissued,
+        };
+        let number = parts.number;
+        let outlet = Call::new(parts, seat, self.shared.clone());
+        seat.occupy(outlet.clone());
         if let Some(token) = token {
             seat.stream.expect_progress(number, token);
         }
-        let (caller, client) = (CallerId::passing(number), Some(claims.client.clone()));
-        let new = NewCall { caller, client, method: seat.method.clone(), params, hints, outlet: call };
-        Ok(instance.call_as(number, new).await?)
+        let (caller, method) = (CallerId::passing(number), seat.method.clone());
+        Ok(instance.call_as(number, NewCall { caller, client: Some(client), method, params, hints, outlet }).await?)
     }
+}
+
+/// What is known of a request while its server is found.
+struct OnItsWay {
+    endpoint: EndpointId,
+    client: Arc<Client>,
+    hints: Hints,
+    token: Option<Raw>,
+    /// It has a `requestState`.
+    carries_state: bool,
+    /// How often a server has refused it until URLs were visited.
+    reissued: u32,
 }
 
 /// Whether a server with this handshake has a method: gated on capabilities, because children answer unknown methods
@@ -167,7 +203,7 @@ fn extensions(capabilities: &Object) -> impl Iterator<Item = String> {
 }
 
 fn discovery(handshake: &Handshake) -> Raw {
-    discover_result(&Parts {
+    discover_result(&discover::Parts {
         era: handshake.era,
         capabilities: &handshake.capabilities,
         server_info: &handshake.server_info,

@@ -10,14 +10,18 @@ mod dispatch;
 mod filter;
 mod listen;
 mod outcome;
+mod park;
 pub mod seat;
+mod visit;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::bridge::headers::HeaderTable;
+use crate::bridge::state::Sealer;
 use crate::config::ServerName;
 use crate::limits::LISTENERS_MAX;
 use crate::mcp::{ErrorObject, ListKind, Method, RequestId};
@@ -25,6 +29,9 @@ use crate::server::{InstanceHandle, Registry, ServerHandle};
 use crate::session::Form;
 use crate::session::replay::Account;
 use crate::tasks::Scope;
+
+use park::Parks;
+use visit::Visits;
 
 pub use claims::Claims;
 pub use dispatch::Asking;
@@ -44,6 +51,14 @@ struct Shared {
     registry: watch::Receiver<Arc<Registry>>,
     /// Room for listeners.
     listeners: Arc<Semaphore>,
+    /// Times are counted from here.
+    started: Instant,
+    /// Calls that wait for their clients to come back.
+    parks: Parks,
+    /// URLs that clients visit.
+    visits: Visits,
+    /// Makes what clients carry from one round to the next.
+    sealer: Sealer,
 }
 
 /// See the module's header.
@@ -62,14 +77,35 @@ impl Exchanges {
             mirrors: Mutex::default(),
             registry,
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+            started: Instant::now(),
+            parks: Parks::default(),
+            visits: Visits::default(),
+            sealer: Sealer::new(key()),
         };
         Arc::new(Self { shared: Arc::new(shared) })
     }
 
     /// A seat for one request, with its client on it.
-    pub fn sit(&self, id: RequestId, method: Method, form: Form) -> Occupied {
-        Occupied::new(Seat::new(id, method, form, self.shared.account.clone()))
+    pub fn sit(&self, id: RequestId, method: Method, claims: &Claims, form: Form) -> Occupied {
+        Occupied::new(Seat::new(id, method, claims.client.level, form, self.shared.account.clone()))
     }
+
+    /// hub stops: calls that wait for clients to come back are given up, as their clients cannot.
+    pub fn suspend(&self) {
+        self.shared.parks.give_up();
+    }
+
+    /// Calls whose child has asked something and is not done.
+    pub fn parked(&self) -> usize {
+        self.shared.parks.len()
+    }
+}
+
+/// A key that nothing else knows. Without one nothing could be sealed, and a zero key would be a known one.
+fn key() -> [u8; 32] {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).expect("the operating system has random numbers");
+    key
 }
 
 impl Shared {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::bridge::error::code;
 use crate::mcp::message::{notification_bytes, result_pieces};
+use crate::mcp::meta::Level;
 use crate::mcp::{ErrorObject, Method, Outcome, Raw, RequestId, error};
 use crate::server::CallId;
 use crate::session::replay::Account;
@@ -34,8 +35,10 @@ pub struct Seat {
     pub id: RequestId,
     /// What it asked for.
     pub method: Method,
+    /// The least severe log lines that it wants; `None`: it wants none.
+    pub(super) level: Option<Level>,
     /// Its messages.
-    pub stream: Arc<Stream>,
+    pub(super) stream: Arc<Stream>,
     code: OnceLock<i64>,
     occupant: Mutex<Option<Arc<dyn Occupant>>>,
 }
@@ -49,11 +52,11 @@ impl std::fmt::Debug for Seat {
 impl Seat {
     /// A seat that nobody works for yet. `form` must not be [`Form::Events`]: whether an error has a status of its own
     /// is only known when it is there.
-    pub(super) fn new(id: RequestId, method: Method, form: Form, account: Account) -> Arc<Self> {
+    pub(super) fn new(id: RequestId, method: Method, level: Option<Level>, form: Form, account: Account) -> Arc<Self> {
         let form = if form == Form::Json { Form::Json } else { Form::Either };
         let opening = Opening { kind: Kind::Post, form, resumable: false, responses: 1 };
         let stream = Stream::open(opening, account, Instant::now());
-        Arc::new(Self { id, method, stream, code: OnceLock::new(), occupant: Mutex::default() })
+        Arc::new(Self { id, method, level, stream, code: OnceLock::new(), occupant: Mutex::default() })
     }
 
     /// Says who is to hear when the client leaves.

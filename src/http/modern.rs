@@ -94,8 +94,9 @@ pub(super) async fn serve(
         return Err(Refusal::NotAcceptable { wanted: "text/event-stream" });
     }
     let target = endpoint::target(ctx, at);
-    let occupied = ctx.exchanges.sit(id, method, form);
-    let work = answer(ctx.clone(), headers, Asking { target, claims, params }, occupied.seat().clone());
+    let occupied = ctx.exchanges.sit(id, method, &claims, form);
+    let work =
+        answer(ctx.clone(), headers, Asking { endpoint: at.clone(), target, claims, params }, occupied.seat().clone());
     Ok(reply::exchange(occupied, Box::pin(work), form == Form::Events, ctx.timing, &ctx.stopping).await)
 }
 
