@@ -18,6 +18,10 @@ impl CallerId {
     /// hub's own requests (lists at start, `hub call`).
     pub const HUB: Self = Self(0);
 
+    /// All modern requests, as the owner of what outlives one of them (a task): they come from one user, and who knows the
+    /// id of a task may use it (2026-07-28, SEP-2663).
+    pub const MODERN: Self = Self(u64::MAX);
+
     /// The caller of a modern request, which lives exactly as long as its call.
     pub const fn passing(call: CallId) -> Self {
         Self(call.0)

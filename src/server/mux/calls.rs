@@ -104,9 +104,10 @@ impl Mux {
             Method::Subscribe | Method::Unsubscribe => {
                 self.subscription_call(id, caller, &method, params.as_ref(), now);
             }
-            Method::TasksGet | Method::TasksResult | Method::TasksCancel => {
+            Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate => {
+                let owner = if client.is_some() { CallerId::MODERN } else { caller };
                 let task = params.as_ref().and_then(|params| string_member(params, "taskId"));
-                if task.as_ref().and_then(|task| self.tasks.owner(task)) == Some(caller) {
+                if task.as_ref().and_then(|task| self.tasks.owner(task)) == Some(owner) {
                     let call = Call { client, ..Call::of(caller, method, params, hints, now) };
                     self.enqueue(id, call, now);
                 } else {

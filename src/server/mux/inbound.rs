@@ -83,7 +83,9 @@ impl Mux {
         }
         let outcome = match (response.outcome, &call.method) {
             (Outcome::Result(result), Method::ToolsCall) => {
-                if call.hints.task {
+                if call.client.is_some() && self.makes_tasks(&result) {
+                    self.tasks.created(CallerId::MODERN, wire, None, &result, now);
+                } else if call.hints.task {
                     let token = call.params.as_ref().and_then(crate::mcp::splice::progress_token);
                     self.tasks.created(owner, wire, token, &result, now);
                 }

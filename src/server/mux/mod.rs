@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use crate::config::{Concurrency, Roots};
 use crate::limits::FORGET_EVERY;
-use crate::mcp::meta::Level;
+use crate::mcp::meta::{Level, TASKS_EXTENSION};
 use crate::mcp::splice::Object;
 use crate::mcp::{Era, ErrorObject, Line, ListKind, Method, Outcome, Raw, RequestId, WireId};
 
@@ -99,7 +99,7 @@ pub struct ChildFacts {
     pub subscribe: bool,
     /// `completions`
     pub completions: bool,
-    /// `tasks`
+    /// `tasks`, or the extension of that name
     pub tasks: bool,
     /// `listChanged` of `tools`, `prompts`, `resources`
     pub changes: [bool; 3],
@@ -117,6 +117,8 @@ impl ChildFacts {
         let changes = ["tools", "prompts", "resources"]
             .map(|key| truly(object.get(key).and_then(|value| Object::scan(&value)), "listChanged"));
         let subscribe = truly(resources.clone(), "subscribe");
+        let extensions = object.get("extensions").and_then(|raw| Object::scan(&raw));
+        let extended_by_tasks = extensions.is_some_and(|all| all.get(TASKS_EXTENSION).is_some());
         Self {
             logging: has("logging"),
             tools: has("tools"),
@@ -124,7 +126,7 @@ impl ChildFacts {
             resources: resources.is_some(),
             subscribe,
             completions: has("completions"),
-            tasks: has("tasks"),
+            tasks: has("tasks") || extended_by_tasks,
             changes,
         }
     }
@@ -138,7 +140,9 @@ impl ChildFacts {
             Method::ResourcesList | Method::TemplatesList | Method::ResourcesRead => self.resources,
             Method::Subscribe | Method::Unsubscribe => self.subscribe,
             Method::SetLevel => self.logging,
-            Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksCancel => self.tasks,
+            Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksCancel | Method::TasksUpdate => {
+                self.tasks
+            }
             // Servers before 2025-03-26 complete without declaring it.
             _ => true,
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::bridge::request::{self, Claims};
+use crate::bridge::result::{ResultKind, kind};
 use crate::mcp::error::METHOD_NOT_FOUND;
 use crate::mcp::message::{notification_line, request_line};
 use crate::mcp::meta::{Level, SUBSCRIPTION_ID};
@@ -140,6 +141,13 @@ impl Mux {
         let meta = meta.edit(&[(SUBSCRIPTION_ID, None)]);
         let meta = (&meta[..] != b"{}").then_some(&meta[..]);
         Some(Some(object.edit(&[("_meta", meta)])))
+    }
+
+    // === Tasks ===
+
+    /// Is this result of a `tools/call` a task? Only looked at where the child has them.
+    pub(super) fn makes_tasks(&self, result: &Raw) -> bool {
+        self.is_modern() && self.facts.is_some_and(|facts| facts.tasks) && kind(result) == ResultKind::Task
     }
 
     // === Log lines ===

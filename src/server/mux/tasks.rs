@@ -34,7 +34,7 @@ fn status_ended(status: &str) -> bool {
 }
 
 fn ttl(task: &Object) -> Option<Duration> {
-    let text = task.get("ttl")?;
+    let text = task.get("ttl").or_else(|| task.get("ttlMs"))?;
     std::str::from_utf8(&text).ok()?.parse().ok().map(Duration::from_millis)
 }
 
@@ -52,7 +52,10 @@ impl Tasks {
         if memchr::memmem::find(result, b"taskId").is_none() {
             return;
         }
-        let task = Object::scan(result).and_then(|result| Object::scan(&result.get("task")?));
+        let Some(result) = Object::scan(result) else { return };
+        // In the modern era the result itself is the task (SEP-2663).
+        let task =
+            if owner == CallerId::MODERN { Some(result) } else { result.get("task").and_then(|t| Object::scan(&t)) };
         let Some(task) = task else { return };
         let Some(id) = task.get_str("taskId") else { return };
         if self.by_id.len() >= TASKS_PER_INSTANCE_MAX {

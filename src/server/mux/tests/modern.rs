@@ -272,3 +272,31 @@ fn roots_of_the_client_are_asked_within_calls_only() {
     assert_eq!(asked(&out).len(), 1, "{out:?}");
     assert_eq!(asked(&out)[0].method, Method::RootsList);
 }
+
+/// Tasks of modern requests are those of modern requests only: no session may see them, nor they a session's.
+#[test]
+fn tasks_of_modern_requests() {
+    let mut mux = up();
+    let capabilities = r#"{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+    mux.warming(50, ChildFacts::parse(&Bytes::from_static(capabilities.as_bytes())), Era::Modern);
+    mux.ready(false, T);
+    outputs(&mut mux);
+    let can = ClientCapabilities::default();
+    let client = Some(Arc::new(Client { era: Era::Modern, ..Client::legacy(can, None) }));
+    let modern = |mux: &mut Mux, id: u64, method: Method, params: &'static str| {
+        let who = (CallerId::passing(CallId(id)), client.clone());
+        mux.call_with(CallId(id), who, method, Some(Bytes::from_static(params.as_bytes())), Hints::UNKNOWN, T);
+        mux.check_invariants(T).expect("invariants");
+        outputs(mux)
+    };
+    let sent = modern(&mut mux, 9, Method::ToolsCall, r#"{"name":"slow"}"#);
+    assert!(matches!(&sent[..], [Output::Write(_)]), "{sent:?}");
+    result(&mut mux, &json!(50), json!({ "resultType": "task", "taskId": "t1", "status": "working", "ttlMs": 9000 }));
+    let sent = modern(&mut mux, 10, Method::TasksGet, r#"{"taskId":"t1"}"#);
+    assert!(matches!(&sent[..], [Output::Write(_)]), "{sent:?}");
+    let sent = modern(&mut mux, 11, Method::TasksUpdate, r#"{"taskId":"t2"}"#);
+    assert!(matches!(&sent[..], [Output::Deliver(CallId(11), Delivery::Finish(Outcome::Error(_)))]), "{sent:?}");
+    call(&mut mux, 12, "tasks/get", r#"{"taskId":"t1"}"#);
+    let out = outputs(&mut mux);
+    assert!(matches!(&out[..], [Output::Deliver(CallId(12), Delivery::Finish(Outcome::Error(_)))]), "{out:?}");
+}
