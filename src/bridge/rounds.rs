@@ -1,24 +1,26 @@
-//! One call of a legacy client at a modern server, round by round: what the server wants to know becomes requests to
-//! the client, and their answers the next try (PROTOCOL 3.B.3; 2026-07-28, basic/patterns/mrtr). PURE.
+//! One call of a legacy client to a modern server that answers with questions (PROTOCOL 3.B.3; 2026-07-28,
+//! basic/patterns/mrtr).
 //!
-//! In: `input_required` results, answers. Out: [`Next`]. Owns the questions of the present round. May not: ask a client
-//! what it did not declare, or make up an answer for it beyond "cancel".
+//! In: `input_required` results, the client's answers. Out: what to ask the client, and what to make the call again with.
+//! Owns the questions and answers of the present round. May not: know ids, streams or time (a delay is told, not waited
+//! for), or make up an answer beyond "cancel".
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::ask;
 use crate::limits::{POLL_FIRST, POLL_LONGEST, ROUNDS_MAX};
 use crate::mcp::error::{INTERNAL_ERROR, Reason};
 use crate::mcp::splice::Object;
 use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, Raw};
+
+use super::ask::{by_key, missing, nobody_answers, usable_answer};
 
 /// A request to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// The server's name for it; the answer goes back under it.
     pub key: String,
-    /// What is asked.
+    /// `sampling/createMessage`, `elicitation/create` or `roots/list`.
     pub method: Method,
     /// Of what, as the server wrote it.
     pub params: Option<Raw>,
@@ -27,19 +29,19 @@ pub struct Question {
 /// What follows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Ask these now.
+    /// Ask these now, beside what the client is being asked already.
     Ask(Vec<Question>),
     /// Other answers are still awaited.
     Wait,
     /// Make the call again, with [`Rounds::more`].
     Retry,
-    /// The same, after a while: the server wanted nothing to be asked.
+    /// The same, after a while: the server asked nothing and only wants to be called again.
     RetryAfter(Duration),
-    /// The call failed.
+    /// The call failed. What the client is still being asked is void.
     Fail(ErrorObject),
 }
 
-/// See the module's header.
+/// The rounds of one call.
 #[derive(Debug, Default)]
 pub struct Rounds {
     round: u32,
@@ -51,61 +53,62 @@ pub struct Rounds {
     state: Option<Raw>,
 }
 
-fn failed(message: impl Into<String>) -> Next {
-    Next::Fail(ErrorObject::new(INTERNAL_ERROR, message))
-}
-
 impl Rounds {
-    /// The server answered `input_required`.
+    /// The server answered `input_required` to a call of a client that can do this much.
     pub fn begin(&mut self, result: &Raw, can: ClientCapabilities) -> Next {
-        self.round += 1;
         (self.open, self.answers, self.later) = Default::default();
-        if self.round > ROUNDS_MAX {
-            return failed(format!("the server asked for input {ROUNDS_MAX} times"));
-        }
         let Some(result) = Object::scan(result) else { return failed("the server's result is not an object") };
         self.state = result.get("requestState").filter(|state| state.first() == Some(&b'"'));
         let requests = result.get("inputRequests").and_then(|requests| Object::scan(&requests));
         let mut now = Vec::new();
         for (key, request) in requests.iter().flat_map(Object::entries) {
-            let Some(question) = question(key, &request) else {
-                return failed("the server asked for input in a way that cannot be read");
+            let question = match question(key, &request, can) {
+                Ok(question) => question,
+                Err(error) => return Next::Fail(error),
             };
-            // A server may only ask what was declared to it (2026-07-28, basic/patterns/mrtr).
-            if let Some(missing) = ask::missing(&question.method, question.params.as_ref(), can) {
-                return failed(format!("the server asked what it may not: {}", missing.error.message));
-            }
-            if question.method == Method::Elicitation && now.iter().any(|q: &Question| q.method == Method::Elicitation)
-            {
+            let is_dialog = |question: &Question| question.method == Method::Elicitation;
+            if is_dialog(&question) && now.iter().any(is_dialog) {
                 self.later.push_back(question);
             } else {
                 now.push(question);
             }
         }
         if now.is_empty() {
-            let pause = (POLL_FIRST * 2u32.saturating_pow(self.polls)).min(POLL_LONGEST);
-            self.polls = (self.polls + 1).min(16);
-            // Polling is bounded by the caller's patience, not by the number of rounds.
-            self.round -= 1;
-            return Next::RetryAfter(pause);
+            return self.poll();
         }
         self.polls = 0;
+        self.round += 1;
+        if self.round > ROUNDS_MAX {
+            return failed(format!("the server asked for input more than {ROUNDS_MAX} times"));
+        }
         self.open = now.iter().map(|question| (question.key.clone(), question.method.clone())).collect();
         Next::Ask(now)
+    }
+
+    /// The server wants nothing but to be called again. How often is bounded by the caller's patience.
+    fn poll(&mut self) -> Next {
+        if self.state.is_none() {
+            return failed("the server asked for input and said not for which");
+        }
+        let pause = (POLL_FIRST * 2u32.saturating_pow(self.polls)).min(POLL_LONGEST);
+        self.polls = (self.polls + 1).min(16);
+        Next::RetryAfter(pause)
     }
 
     /// The client answered a question, or will not.
     pub fn answered(&mut self, key: &str, outcome: &Outcome) -> Next {
         let Some(at) = self.open.iter().position(|(open, _)| open == key) else { return Next::Wait };
         let (key, method) = self.open.remove(at);
-        match (usable(&method, outcome), &method) {
-            (Some(answer), _) => self.answers.push((key, answer)),
-            (None, Method::Elicitation) => {
-                self.answers.push((key, Raw::from_static(b"{\"action\":\"cancel\"}")));
-            }
-            // There is no way to tell the server of a refusal, and to try again without an answer would go on for ever.
-            (None, method) => return Next::Fail(refused(method, outcome)),
-        }
+        let answer = match outcome {
+            Outcome::Result(answer) if usable_answer(&method, answer) => answer.clone(),
+            _ => match nobody_answers(&method, "") {
+                Outcome::Result(cancelled) => cancelled,
+                // There is no way to tell the server of a refusal, and to try again without an answer would go on for
+                // ever.
+                Outcome::Error(_) => return Next::Fail(refused(&method, outcome)),
+            },
+        };
+        self.answers.push((key, answer));
         if method == Method::Elicitation
             && let Some(question) = self.later.pop_front()
         {
@@ -117,37 +120,27 @@ impl Rounds {
 
     /// The members that the next try carries besides the call's own.
     pub fn more(&self) -> Vec<(&'static str, Raw)> {
-        let mut more = Vec::new();
-        if !self.answers.is_empty() {
-            let members: Vec<String> = self
-                .answers
-                .iter()
-                .map(|(key, answer)| {
-                    format!("{}:{}", serde_json::Value::from(key.as_str()), String::from_utf8_lossy(answer))
-                })
-                .collect();
-            more.push(("inputResponses", Raw::from(format!("{{{}}}", members.join(",")))));
-        }
-        more.extend(self.state.clone().map(|state| ("requestState", state)));
-        more
+        let answers = self.answers.iter().map(|(key, answer)| (key.as_str(), answer));
+        let responses = (!self.answers.is_empty()).then(|| ("inputResponses", by_key(answers)));
+        responses.into_iter().chain(self.state.clone().map(|state| ("requestState", state))).collect()
     }
 }
 
-fn question(key: String, request: &Raw) -> Option<Question> {
-    let request = Object::scan(request)?;
-    let method = Method::from_name(&request.get_str("method")?);
-    matches!(method, Method::Elicitation | Method::Sampling | Method::RootsList).then(|| Question {
-        key,
-        method,
-        params: request.get("params").filter(|params| params.first() == Some(&b'{')),
-    })
-}
-
-fn usable(method: &Method, outcome: &Outcome) -> Option<Raw> {
-    match outcome {
-        Outcome::Result(answer) if ask::usable_answer(method, answer) => Some(answer.clone()),
-        _ => None,
+/// An entry of `inputRequests`. A server may ask only what was declared to it.
+fn question(key: String, request: &Raw, can: ClientCapabilities) -> Result<Question, ErrorObject> {
+    let request = Object::scan(request);
+    let method = request.as_ref().and_then(|request| request.get_str("method")).unwrap_or_default();
+    let method = Method::from_name(&method);
+    if !matches!(method, Method::Elicitation | Method::Sampling | Method::RootsList) {
+        let text = format!("the server asked for input in a way that no client knows: `{:.40}`", method.name());
+        return Err(ErrorObject::new(INTERNAL_ERROR, text));
     }
+    let params = request.and_then(|request| request.get("params")).filter(|params| params.first() == Some(&b'{'));
+    if missing(&method, params.as_ref(), can).is_some() {
+        let text = format!("the server asks for {}, which the client does not support", method.name());
+        return Err(ErrorObject::new(INTERNAL_ERROR, text));
+    }
+    Ok(Question { key, method, params })
 }
 
 fn refused(method: &Method, outcome: &Outcome) -> ErrorObject {
@@ -158,6 +151,10 @@ fn refused(method: &Method, outcome: &Outcome) -> ErrorObject {
     };
     let why = why.unwrap_or_else(|| "its answer cannot be used".into());
     ErrorObject::internal(Reason::CallerGone, format!("client refused {what}: {why}"))
+}
+
+fn failed(message: impl Into<String>) -> Next {
+    Next::Fail(ErrorObject::new(INTERNAL_ERROR, message))
 }
 
 #[cfg(test)]
@@ -221,8 +218,12 @@ mod tests {
             more[0].1,
             r#"{"r":{"roots":[]},"a":{"action":"accept","content":{"n":1.50}},"b":{"action":"cancel"},"m":{"role":"r","content":{},"model":"m"}}"#
         );
-        assert!(matches!(rounds.begin(&wants(&json!({}), None), ALL), Next::RetryAfter(_)));
-        assert_eq!(rounds.more(), [], "nothing of an earlier round");
+        assert!(matches!(rounds.begin(&wants(&json!({}), Some("2")), ALL), Next::RetryAfter(_)));
+        assert_eq!(rounds.more(), [("requestState", Raw::from_static(b"\"2\""))], "nothing of an earlier round");
+        let roots = json!({ "r": { "method": "roots/list" } });
+        assert_eq!(keys(&rounds.begin(&wants(&roots, None), ALL)), ["r"]);
+        rounds.answered("r", &Outcome::Result(Raw::from_static(b"{\"roots\":[]}")));
+        assert_eq!(rounds.more(), [("inputResponses", Raw::from_static(b"{\"r\":{\"roots\":[]}}"))], "no state given");
     }
 
     #[test]
@@ -242,9 +243,21 @@ mod tests {
     }
 
     #[test]
+    fn a_question_resets_the_pause_and_nothing_at_all_fails() {
+        let mut rounds = Rounds::default();
+        let poll = wants(&json!({}), Some("s"));
+        rounds.begin(&poll, ALL);
+        rounds.begin(&wants(&json!({ "a": ask("elicitation/create") }), None), ALL);
+        assert_eq!(rounds.begin(&poll, ALL), Next::RetryAfter(POLL_FIRST));
+        assert!(matches!(rounds.begin(&wants(&json!({}), None), ALL), Next::Fail(_)));
+        assert!(matches!(rounds.begin(&Raw::from_static(b"[]"), ALL), Next::Fail(_)));
+    }
+
+    #[test]
     fn what_cannot_be_asked_or_answered_fails() {
         let url = json!({ "u": { "method": "elicitation/create", "params": { "mode": "url", "url": "http://x" } } });
-        for requests in [url, json!({ "k": ask("tools/call") }), json!({ "k": 7 })] {
+        let tools = json!({ "k": { "method": "sampling/createMessage", "params": { "tools": [] } } });
+        for requests in [url, tools, json!({ "k": ask("tools/call") }), json!({ "k": 7 })] {
             assert!(matches!(Rounds::default().begin(&wants(&requests, None), ALL), Next::Fail(_)), "{requests}");
         }
         let mut rounds = Rounds::default();
@@ -253,5 +266,11 @@ mod tests {
             panic!("fails")
         };
         assert_eq!(error.message, "client refused sampling: not today");
+        rounds.begin(&wants(&json!({ "r": { "method": "roots/list" } }), None), ALL);
+        let Next::Fail(error) = rounds.answered("r", &Outcome::empty()) else { panic!("fails") };
+        assert_eq!(error.message, "client refused roots: its answer cannot be used");
+        rounds.begin(&wants(&json!({ "e": ask("elicitation/create") }), None), ALL);
+        assert_eq!(rounds.answered("e", &Outcome::empty()), Next::Retry);
+        assert_eq!(rounds.more()[0].1, r#"{"e":{"action":"cancel"}}"#);
     }
 }
