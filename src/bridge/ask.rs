@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::mcp::error::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::mcp::message::elements;
-use crate::mcp::meta::{RELATED_TASK, SERVER_INFO};
+use crate::mcp::meta::RELATED_TASK;
 use crate::mcp::splice::Object;
 use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, ProtocolVersion, Raw, scan};
 
@@ -40,21 +40,6 @@ pub fn by_key<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Raw)>) -> Raw 
     out.freeze()
 }
 
-/// The result that puts `input_requests` to a client. `state` is the `requestState` that it brings back.
-pub fn interim(input_requests: &Raw, state: &str, server_info: &Raw) -> Raw {
-    let mut out = BytesMut::with_capacity(input_requests.len() + state.len() + server_info.len() + 160);
-    out.put_slice(b"{\"resultType\":\"input_required\",\"inputRequests\":");
-    out.put_slice(input_requests);
-    out.put_slice(b",\"requestState\":");
-    out.put_slice(&serde_json::to_vec(state).expect("a string serialises"));
-    out.put_slice(b",\"_meta\":{\"");
-    out.put_slice(SERVER_INFO.as_bytes());
-    out.put_slice(b"\":");
-    out.put_slice(server_info);
-    out.put_slice(b"}}");
-    out.freeze()
-}
-
 fn without_legacy_members(params: &Raw, with_context: bool) -> Raw {
     let Some(object) = Object::scan(params) else { return params.clone() };
     let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
@@ -65,6 +50,20 @@ fn without_legacy_members(params: &Raw, with_context: bool) -> Raw {
         edits.push(("includeContext", None));
     }
     object.edit(&edits)
+}
+
+/// The params of a question with an id for the visit, if it is a URL without one: a legacy client requires it, a modern
+/// server does not know it.
+pub fn with_elicitation_id<E>(params: Raw, mint: impl FnOnce() -> Result<String, E>) -> Result<Raw, E> {
+    if !scan::may_hold(&params, "\"url\"") {
+        return Ok(params);
+    }
+    let object = Object::scan(&params).filter(|object| {
+        object.get_str("mode").is_some_and(|mode| mode == "url") && object.get("elicitationId").is_none()
+    });
+    let Some(object) = object else { return Ok(params) };
+    let id = serde_json::to_vec(&mint()?).expect("a string serialises");
+    Ok(object.edit(&[("elicitationId", Some(&id))]))
 }
 
 /// Why a client cannot be asked something.
@@ -197,14 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn an_interim_result() {
+    fn a_url_gets_the_id_that_a_legacy_client_expects() {
+        let of = |text: &str| with_elicitation_id(raw(text), || Ok::<_, ()>("e1".into())).expect("minted");
+        assert_eq!(of(r#"{"mode":"url","url":"u"}"#), r#"{"mode":"url","url":"u","elicitationId":"e1"}"#);
+        for same in [r#"{"mode":"url","url":"u","elicitationId":"own"}"#, r#"{"mode":"form","x":"url"}"#, "{}"] {
+            assert_eq!(of(same), same);
+        }
+        assert_eq!(with_elicitation_id(raw(r#"{"mode":"url"}"#), || Err(7)), Err(7));
+    }
+
+    #[test]
+    fn requests_and_responses_stand_by_key() {
         let requests = by_key([("i1", &raw(r#"{"method":"roots/list"}"#)), ("i\"2", &raw("{}"))]);
         assert_eq!(requests, r#"{"i1":{"method":"roots/list"},"i\"2":{}}"#);
         assert_eq!(by_key([]), "{}");
-        assert_eq!(
-            interim(&raw("{}"), "s\"", &raw(r#"{"name":"s"}"#)),
-            r#"{"resultType":"input_required","inputRequests":{},"requestState":"s\"","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}}"#
-        );
     }
 
     #[test]

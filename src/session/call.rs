@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::aggregate::UriForm;
+use crate::bridge::ask::with_elicitation_id;
 use crate::bridge::{error, result};
 use crate::config::ServerName;
 use crate::mcp::error::Reason;
@@ -21,6 +22,7 @@ use super::negotiate::tasks_usable;
 use super::ring::Weight;
 use super::state::{Binding, OpenAsk, Session};
 use super::stream::Stream;
+use super::table::new_id;
 
 /// What a call changes in its session once the server agreed.
 #[derive(Debug)]
@@ -149,6 +151,7 @@ fn show(session: &Session, binding: &Arc<Binding>, ask: Ask, stream: &Arc<Stream
         return Err(gone());
     }
     let params = ask.params.map(|params| convert::ask(session.version(), &ask.method, params)).transpose()?;
+    let params = params.map(|params| with_elicitation_id(params, || new_id().map(|id| id.to_string()))).transpose()?;
     let open =
         OpenAsk { binding: binding.clone(), ask: ask.id, method: ask.method.clone(), stream: Arc::downgrade(stream) };
     let number = session.open_ask(open).ok_or_else(gone)?;

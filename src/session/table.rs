@@ -359,7 +359,8 @@ fn idlest(sessions: &HashMap<Arc<str>, Arc<Session>>, newest: &Arc<Session>) -> 
 const ID_BYTES: usize = 32;
 const ID_TEXT_BYTES: usize = (ID_BYTES * 4).div_ceil(3);
 
-fn new_id() -> Result<Arc<str>, ErrorObject> {
+/// An id that nobody guesses.
+pub(super) fn new_id() -> Result<Arc<str>, ErrorObject> {
     let mut bytes = [0; ID_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| {
         tracing::error!("no random numbers: {error}");
