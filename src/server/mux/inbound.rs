@@ -16,6 +16,7 @@ use crate::mcp::{
 };
 
 use super::super::outlet::{CallerId, Delivery};
+use super::modern::without_listen;
 use super::owners::AtWork;
 use super::{Mux, Output};
 
@@ -138,10 +139,10 @@ impl Mux {
             Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged | Method::ResourceUpdated
                 if self.is_modern() =>
             {
-                match self.listened(params) {
-                    Some(params) => self.on_change(method, params, now),
-                    None => self.out.push_back(Output::Dropped("of a listen that is over")),
+                if self.is_stale(params.as_ref()) {
+                    return self.out.push_back(Output::Dropped("of a listen that is over"));
                 }
+                self.on_change(method, without_listen(params), now);
             }
             Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged | Method::ResourceUpdated => {
                 self.on_change(method, params, now);

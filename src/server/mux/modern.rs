@@ -130,17 +130,10 @@ impl Mux {
         true
     }
 
-    /// The params of a notification that came through a listen, without its id; `None` if hub no longer listens there.
-    /// One without an id counts as one of the listen for lists.
-    pub(super) fn listened(&self, params: Option<Raw>) -> Option<Option<Raw>> {
-        let Some(object) = params.as_ref().and_then(Object::scan) else { return Some(params) };
-        let Some(meta) = object.get("_meta").and_then(|meta| Object::scan(&meta)) else { return Some(params) };
-        let Some(id) = meta.get(SUBSCRIPTION_ID) else { return Some(params) };
-        let wire = RequestId::from_raw(id).and_then(|id| id.as_number()).map(WireId)?;
-        self.listens.current(wire)?;
-        let meta = meta.edit(&[(SUBSCRIPTION_ID, None)]);
-        let meta = (&meta[..] != b"{}").then_some(&meta[..]);
-        Some(Some(object.edit(&[("_meta", meta)])))
+    /// Did a notification come through a listen that hub has given up? One that names none is of the one for lists.
+    pub(super) fn is_stale(&self, params: Option<&Raw>) -> bool {
+        let named = params.and_then(Object::scan).as_ref().and_then(subscription_id);
+        named.is_some_and(|wire| self.listens.current(wire).is_none())
     }
 
     // === Tasks ===
@@ -168,6 +161,15 @@ fn changed_flag(kind: ListKind) -> &'static str {
         ListKind::Prompts => "promptsListChanged",
         ListKind::Resources | ListKind::Templates => "resourcesListChanged",
     }
+}
+
+/// The params without the name of hub's own listen.
+pub(super) fn without_listen(params: Option<Raw>) -> Option<Raw> {
+    let object = Object::scan(params.as_ref()?)?;
+    let Some(meta) = object.get("_meta").and_then(|meta| Object::scan(&meta)) else { return params };
+    let meta = meta.edit(&[(SUBSCRIPTION_ID, None)]);
+    let meta = (&meta[..] != b"{}").then_some(&meta[..]);
+    Some(object.edit(&[("_meta", meta)]))
 }
 
 fn subscription_id(params: &Object) -> Option<WireId> {
