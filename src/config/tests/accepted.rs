@@ -27,9 +27,7 @@ fn a_server_needs_only_a_command() {
     assert_eq!(spec("command = \"npx\""), ServerSpec::new(name, "npx", "/home/me"));
 }
 
-#[test]
-fn every_key_is_read() {
-    let text = r#"
+const EVERY_KEY: &str = r#"
 [hub]
 host = "::1"
 port = 0
@@ -63,7 +61,10 @@ era = "legacy"
 probe_timeout = "3s"
 park_timeout = "1h"
 "#;
-    let config = good(text);
+
+#[test]
+fn every_key_is_read() {
+    let config = good(EVERY_KEY);
     let hub = HubSpec {
         host: "::1".parse().expect("address"),
         port: 0,
