@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
+use crate::bridge::result::{tools_to_legacy, tools_to_modern};
 use crate::config::ServerName;
 use crate::limits::UNAVAILABLE_REASON_BYTES_MAX;
 use crate::mcp::splice::Object;
-use crate::mcp::{ListKind, Raw, scan};
+use crate::mcp::{Era, ListKind, Raw, scan};
 use crate::server::registry::{NotRunning, Registered};
 use crate::server::{Failure, Handshake, List, Lists, Registry, ServerHandle, Snapshot, State};
 
@@ -191,6 +192,8 @@ pub struct Catalog {
     names: [HashMap<Box<str>, Target>; 2],
     resources: ResourceTable,
     lists: [Merged; 4],
+    /// The list of tools as modern clients can read it.
+    modern_tools: OnceLock<Merged>,
     handshake: Arc<Handshake>,
 }
 
@@ -202,22 +205,18 @@ impl Catalog {
             Member::new(server, alias, previous.and_then(|catalog| catalog.member_of(&server.name)))
         };
         let members: Vec<Member> = registry.servers().iter().zip(names::aliases(&server_names)).map(member).collect();
-        let (tool_names, tools) = merge_named(&members, ListKind::Tools);
-        let (prompt_names, prompts) = merge_named(&members, ListKind::Prompts);
+        let (tool_names, tools) = merge_named(&members, ListKind::Tools, Era::Legacy);
+        let (prompt_names, prompts) = merge_named(&members, ListKind::Prompts, Era::Legacy);
         let sources: Vec<Source<'_>> = members.iter().map(Member::resource_source).collect();
         let (resource_table, resources, templates) = ResourceTable::build(&sources);
         let mut entries = [tools, prompts, resources, templates].into_iter();
-        let lists = ListKind::ALL.map(|kind| {
-            let missing = members.iter().filter(|member| member.is_missing(kind));
-            let unavailable: Vec<Arc<str>> = missing.map(|member| member.alias.clone()).collect();
-            let generation = generation(kind, &members, &unavailable);
-            Merged::new(kind, generation, unavailable, entries.next().expect("one for each kind"))
-        });
+        let lists = ListKind::ALL.map(|kind| merged(kind, &members, entries.next().expect("one for each kind")));
         Self {
             by_name: members.iter().enumerate().map(|(index, member)| (member.name.clone(), index)).collect(),
             names: [tool_names, prompt_names],
             resources: resource_table,
             lists,
+            modern_tools: OnceLock::new(),
             handshake: Arc::new(identity::handshake(&members)),
             registry,
             members,
@@ -259,14 +258,44 @@ impl Catalog {
         &self.lists[kind as usize]
     }
 
+    /// The merged list of a kind without what clients of that era would stumble over.
+    pub fn readable(&self, kind: ListKind, reader: Era) -> &Merged {
+        match (kind, reader) {
+            (ListKind::Tools, Era::Modern) => self.modern_tools.get_or_init(|| {
+                let (_, entries) = merge_named(&self.members, kind, reader);
+                merged(kind, &self.members, entries)
+            }),
+            _ => self.list(kind),
+        }
+    }
+
     /// What an aggregate session's `initialize` is answered with.
     pub fn handshake(&self) -> &Arc<Handshake> {
         &self.handshake
     }
 }
 
-/// The table of exposed names and the merged items of tools or prompts.
-fn merge_named(members: &[Member], kind: ListKind) -> (HashMap<Box<str>, Target>, Vec<Entry>) {
+fn merged(kind: ListKind, members: &[Member], entries: Vec<Entry>) -> Merged {
+    let missing = members.iter().filter(|member| member.is_missing(kind));
+    let unavailable: Vec<Arc<str>> = missing.map(|member| member.alias.clone()).collect();
+    Merged::new(kind, generation(kind, members, &unavailable), unavailable, entries)
+}
+
+/// A tool as clients of the other era can read it, and where its name stands in that.
+fn readable(member: &Member, kind: ListKind, reader: Era, item: &Raw, name: &Range<usize>) -> (Raw, Range<usize>) {
+    let era = member.handshake().map_or(Era::Legacy, |handshake| handshake.era);
+    let edited = match (kind, era, reader) {
+        (ListKind::Tools, Era::Modern, Era::Legacy) => tools_to_legacy(item),
+        (ListKind::Tools, Era::Legacy, Era::Modern) => tools_to_modern(item),
+        _ => return (item.clone(), name.clone()),
+    };
+    let found = Object::scan(&edited).and_then(|tool| tool.get("name"));
+    let start = found.as_ref().map_or(name.start, |found| found.as_ptr().addr() - edited.as_ptr().addr());
+    (edited, start..start + name.len())
+}
+
+/// The table of exposed names and the merged items of tools or prompts, for clients of one era.
+fn merge_named(members: &[Member], kind: ListKind, reader: Era) -> (HashMap<Box<str>, Target>, Vec<Entry>) {
     let (mut table, mut entries) = (HashMap::new(), Vec::new());
     for (index, member) in members.iter().enumerate() {
         let Some(segment) = member.segment(kind) else { continue };
@@ -276,8 +305,9 @@ fn merge_named(members: &[Member], kind: ListKind) -> (HashMap<Box<str>, Target>
                 tracing::warn!(server = %member.name, name = %key.text, "listed twice: the first one counts");
                 continue;
             };
-            let splice = Some((key.range.clone(), format!("\"{exposed}\"").into()));
-            entries.push(Entry { item: item.clone(), splice });
+            let (readable, name) = readable(member, kind, reader, item, &key.range);
+            let splice = Some((name, format!("\"{exposed}\"").into()));
+            entries.push(Entry { item: readable, splice });
             table.insert(exposed.into(), Target { member: index, own: item.slice(key.range.clone()) });
         }
     }

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerName;
 use crate::limits::AGGREGATE_CHANGES_COALESCE;
-use crate::mcp::{ListKind, Method, Outcome, Raw};
+use crate::mcp::{Era, ListKind, Method, Outcome, Raw};
 use crate::server::{Handshake, Registry, ServerHandle};
 
 use catalog::Catalog;
@@ -148,13 +148,13 @@ impl Aggregate {
     }
 
     /// One page of a merged list (PROTOCOL 4.4). Waits at most `AGGREGATE_LIST_WAIT` for servers that start for the
-    /// first time; never fails because of a server.
-    pub async fn list(&self, kind: ListKind, cursor: Option<&Raw>) -> Outcome {
+    /// first time; never fails because of a server. Tools are written for a reader of that era.
+    pub async fn list(&self, kind: ListKind, cursor: Option<&Raw>, reader: Era) -> Outcome {
         // Only a first page waits: a cursor belongs to the list as it was.
         if cursor.is_none() {
             self.wait_for_lists(kind).await;
         }
-        self.current().list(kind).page(cursor)
+        self.current().readable(kind, reader).page(cursor)
     }
 
     /// The server that a request belongs to: `tools/call`, `prompts/get`, `resources/read|subscribe|unsubscribe`,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::mcp::error::Reason;
 use crate::mcp::splice::Object;
-use crate::mcp::{ErrorObject, ListKind, Method, Outcome, Raw, scan};
+use crate::mcp::{Era, ErrorObject, ListKind, Method, Outcome, Raw, scan};
 
 use crate::server::{ServerHandle, State};
 
@@ -163,8 +163,10 @@ impl Aggregate {
         let found = |member| Owned { member, own: uri.to_owned(), form: UriForm::Own };
         match self.search(&catalog, uri).await {
             Hit::Member(member) => Ok((catalog, found(member))),
-            // Already read: not once more.
-            Hit::Read(_, result) if *method == Method::ResourcesRead => Err(Outcome::Result(result)),
+            // Already read: not once more. What a modern server answered hub is not what it answers every client.
+            Hit::Read(member, result) if *method == Method::ResourcesRead && !is_modern(&catalog, member) => {
+                Err(Outcome::Result(result))
+            }
             Hit::Read(member, _) => Ok((catalog, found(member))),
             Hit::Nobody => Err(no_such_resource(uri)),
         }
@@ -204,6 +206,10 @@ impl Aggregate {
             _ => Err(invalid("`ref.type` must be `ref/prompt` or `ref/resource`")),
         }
     }
+}
+
+fn is_modern(catalog: &Catalog, member: usize) -> bool {
+    catalog.members()[member].handshake().is_some_and(|handshake| handshake.era == Era::Modern)
 }
 
 fn quoted(text: &str) -> Vec<u8> {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Aggregate, ChangeCounts, UriForm};
 use crate::limits::AGGREGATE_LIST_WAIT;
-use crate::mcp::{ListKind, Method, Outcome, Raw};
+use crate::mcp::{Era, ListKind, Method, Outcome, Raw};
 use crate::server::registry::{NotRunning, Registered, Registry};
 use crate::server::scripted::{Script, Scripted};
 use crate::server::{Failure, State};
@@ -55,7 +55,7 @@ fn value(outcome: &Outcome) -> Value {
 }
 
 async fn tools(aggregate: &Aggregate) -> Value {
-    value(&aggregate.list(ListKind::Tools, None).await)
+    value(&aggregate.list(ListKind::Tools, None, Era::Legacy).await)
 }
 
 async fn route(
@@ -122,8 +122,33 @@ async fn the_same_set_gives_the_same_bytes() {
     let (first, second) = (build(), build());
     let (one, _r1) = aggregate(&[&first.0, &first.1]);
     let (two, _r2) = aggregate(&[&second.0, &second.1]);
-    assert_eq!(one.list(ListKind::Tools, None).await, two.list(ListKind::Tools, None).await);
+    assert_eq!(one.list(ListKind::Tools, None, Era::Legacy).await, two.list(ListKind::Tools, None, Era::Legacy).await);
     assert_eq!(one.known().list(ListKind::Tools).generation(), two.known().list(ListKind::Tools).generation());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_reader_gets_tools_that_it_can_read() {
+    let tool =
+        r#"[{"execution":{},"outputSchema":{"type":"array"},"name":"t","inputSchema":{"properties":{"a":true}}}]"#;
+    let (old, new) = (Scripted::start("old", silent), Scripted::start("new", silent));
+    old.list(ListKind::Tools, tool);
+    new.list(ListKind::Tools, tool);
+    old.ready_as(Era::Legacy, r#"{"tools":{}}"#);
+    new.ready_as(Era::Modern, r#"{"tools":{}}"#);
+    let (aggregate, _registry) = aggregate(&[&old, &new]);
+    let own = |alias: &str| {
+        let mut own: Value = serde_json::from_str(tool).expect("JSON");
+        own[0]["name"] = format!("{alias}__t").into();
+        own[0].take()
+    };
+    let mut legacy = own("new");
+    legacy["inputSchema"]["properties"]["a"] = json!({});
+    legacy.as_object_mut().expect("an object").remove("outputSchema");
+    assert_eq!(tools(&aggregate).await["tools"], json!([own("old"), legacy]));
+    let mut modern = own("old");
+    modern.as_object_mut().expect("an object").remove("execution");
+    let listed = value(&aggregate.list(ListKind::Tools, None, Era::Modern).await);
+    assert_eq!(listed["tools"], json!([modern, own("new")]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +204,7 @@ async fn a_lazy_server_is_started_for_its_first_list() {
     let (listed, ()) = tokio::join!(tools(&aggregate), start);
     assert_eq!(listed, json!({ "tools": [{ "name": "lazy__t" }] }));
     // It has no prompts, and says so.
-    assert_eq!(value(&aggregate.list(ListKind::Prompts, None).await), json!({ "prompts": [] }));
+    assert_eq!(value(&aggregate.list(ListKind::Prompts, None, Era::Legacy).await), json!({ "prompts": [] }));
     lazy.show(|snapshot| snapshot.state = State::Stopped);
     assert_eq!(tools(&aggregate).await, json!({ "tools": [{ "name": "lazy__t" }] }));
     assert_eq!(lazy.wakes.load(Ordering::SeqCst), 1, "what is known needs no child");
@@ -284,14 +309,14 @@ async fn cursors_walk_through_more_than_a_page() {
     let (aggregate, _registry) = aggregate(&[&server]);
     let (mut cursor, mut sizes) = (None, Vec::new());
     loop {
-        let page = value(&aggregate.list(ListKind::Tools, cursor.as_ref()).await);
+        let page = value(&aggregate.list(ListKind::Tools, cursor.as_ref(), Era::Legacy).await);
         sizes.push(page["tools"].as_array().expect("tools").len());
         let Some(next) = page.get("nextCursor") else { break };
         cursor = Some(Raw::from(next.to_string()));
     }
     assert_eq!(sizes, [500, 500, 201]);
     server.list(ListKind::Tools, "[]");
-    assert_eq!(value(&aggregate.list(ListKind::Tools, cursor.as_ref()).await)["code"], -32602);
+    assert_eq!(value(&aggregate.list(ListKind::Tools, cursor.as_ref(), Era::Legacy).await)["code"], -32602);
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a script may also not answer")]
@@ -335,7 +360,7 @@ async fn the_same_uri_of_two_servers() {
     let a = with_resources("a", r#"[{"uri":"x:1"}]"#, silent);
     let b = with_resources("b", r#"[{"uri":"x:1"}]"#, silent);
     let (aggregate, _registry) = aggregate(&[&a, &b]);
-    let listed = value(&aggregate.list(ListKind::Resources, None).await);
+    let listed = value(&aggregate.list(ListKind::Resources, None, Era::Legacy).await);
     assert_eq!(listed, json!({ "resources": [{ "uri": "x:1" }, { "uri": "hub://b/x%3A1" }] }));
     let own = |uri: &str| json!({ "uri": uri });
     let first = route(&aggregate, Method::Subscribe, own("x:1")).await;

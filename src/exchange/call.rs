@@ -280,9 +280,10 @@ impl Call {
             self.shared.parks.forget(ticket);
         }
         if feed.is_empty() {
-            return if cancel {
-                self.cancel()
-            };
+            if cancel {
+                self.cancel();
+            }
+            return;
         }
         // Not at once: deliveries come from the instance's own task, which must not wait for room in its own queue.
         let (instance, number) = (self.parts.instance.clone(), self.parts.number);
@@ -368,12 +369,11 @@ impl Occupant for Call {
             if state.over || !(is_now || (state.seat.is_none() && state.last == Some(number))) {
                 return;
             }
-            match &mut state.parked {
-                Some(parked) => {
-                    let outputs = parked.give_up("the client is gone");
-                    call.take_up(state, outputs, acts);
-                }
-                None => (state.over, state.seat, acts.cancel) = (true, None, true),
+            if let Some(parked) = &mut state.parked {
+                let outputs = parked.give_up("the client is gone");
+                call.take_up(state, outputs, acts);
+            } else {
+                (state.over, state.seat, acts.cancel) = (true, None, true);
             }
         });
     }

@@ -117,7 +117,7 @@ impl Exchanges {
     ) -> Result<(), Outcome> {
         let own = |outcome| hubs_own(&seat.method, handshake, outcome);
         if let Some(kind) = seat.method.list_kind() {
-            return Err(own(aggregate.list(kind, params.get("cursor").as_ref()).await));
+            return Err(own(aggregate.list(kind, params.get("cursor").as_ref(), Era::Modern).await));
         }
         let raw = params.into_raw();
         let routed = aggregate.route(&seat.method, raw.clone()).await.map_err(own)?;

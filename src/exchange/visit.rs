@@ -154,9 +154,9 @@ fn await_completion(call: &Call, ids: &[String]) {
         }
         instance.close(caller).await;
         let mut open = shared.visits.lock();
-        for id in ids {
-            open.remove(&(name.clone(), id));
-        }
+        // The same elicitation may have been asked for again since.
+        let ours = |(of, id): &(ServerName, String)| *of == name && ids.contains(id);
+        open.retain(|key, other| !(ours(key) && Arc::ptr_eq(other, &visit)));
     }));
 }
 

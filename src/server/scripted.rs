@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{ServerName, ServerSpec};
-use crate::mcp::{Era, ListKind, Method, Outcome, Raw};
+use crate::mcp::{Era, ListKind, Method, Outcome, ProtocolVersion, Raw};
 use crate::tasks::Scope;
 
 use super::handle::{Command, InstanceHandle, NewCall};
@@ -82,9 +82,15 @@ impl Scripted {
 
     /// Becomes ready with these capabilities.
     pub fn ready(&self, capabilities: &'static str) {
+        self.ready_as(Era::Legacy, capabilities);
+    }
+
+    /// The same in an era.
+    pub fn ready_as(&self, era: Era, capabilities: &'static str) {
+        let version = if era == Era::Legacy { ProtocolVersion::LATEST_LEGACY } else { ProtocolVersion::V2026_07_28 };
         let handshake = Handshake {
-            era: Era::Legacy,
-            version: "2025-11-25".into(),
+            era,
+            version: version.as_str().into(),
             capabilities: Raw::from_static(capabilities.as_bytes()),
             server_info: Raw::from_static(b"{}"),
             instructions: None,

@@ -13,7 +13,7 @@ use crate::bridge::ask::answer_to_child;
 use crate::limits::CALLS_PER_SESSION_MAX;
 use crate::mcp::error::Reason;
 use crate::mcp::meta::Level;
-use crate::mcp::{ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId, Response};
+use crate::mcp::{Era, ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId, Response};
 use crate::server::registry::{NotRunning, Registered};
 use crate::server::{CallId, Handshake, Hints, NewCall, NewCaller, ServerHandle, next_id};
 
@@ -225,7 +225,7 @@ impl Session {
         params: Params,
     ) -> Result<(), Outcome> {
         if let Some(kind) = call.method.list_kind() {
-            return Err(aggregate.list(kind, params.get("cursor").as_ref()).await);
+            return Err(aggregate.list(kind, params.get("cursor").as_ref(), Era::Legacy).await);
         }
         match call.method {
             Method::SetLevel => {
