@@ -1,10 +1,13 @@
 //! The daemon's side of the control socket: HTTP/1.1 and JSON over a unix socket that only this user can open.
 //!
 //! In: requests of the command line. Out: JSON documents. Owns its connections. May not: be reached by a browser (there
-//! is no TCP port), or be kept busy by one client (the number of connections is bounded).
+//! is no TCP port), or be locked by clients that connect and say nothing (the number of connections is bounded, and the one
+//! that has been idle longest makes room).
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,7 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits;
@@ -53,26 +56,19 @@ impl Refused {
 /// Serves the socket until `stop`, then removes it.
 pub async fn run(socket: ControlSocket, desk: Desk, stop: CancellationToken) {
     let tasks = Scope::new();
-    let room = Arc::new(Semaphore::new(limits::CONTROL_CONNECTIONS_MAX));
+    let mut seats = Seats::default();
     loop {
-        let next = async {
-            let permit = room.clone().acquire_owned().await.expect("never closed");
-            (permit, socket.listener().accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            next = next => next,
+            accepted = socket.listener().accept() => accepted,
         };
         match accepted {
-            Ok((stream, _peer)) => {
-                let connection = connection(stream, desk.clone());
-                let task = async move {
-                    connection.await;
-                    drop(permit);
-                };
-                drop(tasks.spawn("control", task));
-            }
+            Ok((stream, _peer)) => match seats.take() {
+                Some(seat) => drop(tasks.spawn("control", connection(stream, desk.clone(), seat))),
+                // Everybody is being served. Nothing can be done about one who does not read this.
+                None => drop(stream.try_write(NO_SEAT)),
+            },
             Err(error) => {
                 tracing::warn!("the control socket cannot accept for now: {error}");
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
@@ -83,15 +79,58 @@ pub async fn run(socket: ControlSocket, desk: Desk, stop: CancellationToken) {
     tasks.join(limits::LINGER).await;
 }
 
-async fn connection(stream: UnixStream, desk: Desk) {
+/// The places of all connections, in the order in which they came.
+#[derive(Default)]
+struct Seats(VecDeque<Arc<Seat>>);
+
+/// The place of one connection, which holds it for as long as it is open.
+#[derive(Default)]
+struct Seat {
+    /// A request of it is being answered.
+    busy: AtomicBool,
+    /// Somebody else needs the place.
+    leave: CancellationToken,
+}
+
+/// What is told when every place is taken by a request in progress.
+const NO_SEAT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/json\r\nconnection: close\r\ncontent-length: 55\r\n\r\n\
+    {\"error\":\"hub is busy with other commands; try again.\"}";
+
+impl Seats {
+    /// A place: a free one, or that of the connection that has been idle since it came, or was the first to fall idle.
+    fn take(&mut self) -> Option<Arc<Seat>> {
+        self.0.retain(|seat| Arc::strong_count(seat) > 1);
+        if self.0.len() >= limits::CONTROL_CONNECTIONS_MAX {
+            let idle = self.0.iter().position(|seat| !seat.busy.load(Ordering::Relaxed))?;
+            self.0.remove(idle)?.leave.cancel();
+        }
+        let seat = Arc::new(Seat::default());
+        self.0.push_back(seat.clone());
+        Some(seat)
+    }
+}
+
+async fn connection(stream: UnixStream, desk: Desk, seat: Arc<Seat>) {
+    let seated = seat.clone();
     let service = service_fn(move |request| {
-        let desk = desk.clone();
-        Box::pin(async move { Ok::<_, Infallible>(answer(&desk, request).await) })
+        let (desk, seat) = (desk.clone(), seated.clone());
+        Box::pin(async move {
+            seat.busy.store(true, Ordering::Relaxed);
+            let answer = answer(&desk, request).await;
+            seat.busy.store(false, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        })
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEADER_READ);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!("a control connection ended early: {error}");
+    tokio::select! {
+        served = http.serve_connection(TokioIo::new(stream), service) => {
+            if let Err(error) = served {
+                tracing::debug!("a control connection ended early: {error}");
+            }
+        }
+        () = seat.leave.cancelled() => tracing::debug!("an idle control connection made room for another"),
     }
 }
 
@@ -164,9 +203,13 @@ async fn command(desk: &Desk, command: impl FnOnce(oneshot::Sender<Report>) -> C
 }
 
 async fn collect(body: Incoming) -> Result<Bytes, Fault> {
-    match Limited::new(body, limits::BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) => Err(Fault::BadRequest(Refused::new(format!("the request could not be read: {error}")))),
+    let unreadable = |why: String| Fault::BadRequest(Refused::new(format!("the request could not be read: {why}")));
+    let body = Limited::new(body, limits::BODY_BYTES_MAX).collect();
+    // The command line sends all of it at once.
+    match tokio::time::timeout(limits::BODY_READ_IDLE, body).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) => Err(unreadable(error.to_string())),
+        Err(_elapsed) => Err(unreadable("it did not end".to_owned())),
     }
 }
 
@@ -176,4 +219,35 @@ fn json(status: StatusCode, document: &impl Serialize) -> Reply {
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_idle_longest_makes_room_and_who_works_does_not() {
+        let mut seats = Seats::default();
+        let mut all: Vec<_> = (0..limits::CONTROL_CONNECTIONS_MAX).map(|_| seats.take().expect("room")).collect();
+        all[0].busy.store(true, Ordering::Relaxed);
+        let newcomer = seats.take().expect("room was made");
+        assert!(all[1].leave.is_cancelled() && !all[0].leave.is_cancelled() && !all[2].leave.is_cancelled());
+        drop(all.pop());
+        let _another = seats.take().expect("a place was free");
+        assert!(!all[2].leave.is_cancelled(), "nobody had to leave");
+        for seat in all.iter().chain([&newcomer]) {
+            seat.busy.store(true, Ordering::Relaxed);
+        }
+        let last = seats.take().expect("the other newcomer is idle");
+        last.busy.store(true, Ordering::Relaxed);
+        assert!(seats.take().is_none(), "everybody works");
+    }
+
+    #[test]
+    fn the_refusal_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(NO_SEAT).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{} bytes", body.len());
+        assert!(serde_json::from_str::<Refused>(body).is_ok());
+    }
 }

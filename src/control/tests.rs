@@ -14,6 +14,7 @@ use super::client::{Client, Error};
 use super::proto::{Done, Refused, Status, Tools};
 use super::{Command, Desk, Facts, serve};
 use crate::config::ServerName;
+use crate::limits;
 use crate::platform::sockets::ControlSocket;
 use crate::server::registry::{NotRunning, Registered};
 use crate::server::usage::Meter;
@@ -25,7 +26,7 @@ struct Daemon {
     client: Client,
     commands: mpsc::Receiver<Command>,
     tasks: Scope,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn daemon() -> Daemon {
@@ -51,7 +52,7 @@ fn daemon() -> Daemon {
     };
     let socket = ControlSocket::bind(&path).expect("binds");
     drop(tasks.spawn("control", serve::run(socket, desk, tasks.stopping().clone())));
-    Daemon { client: Client::new(&path), commands, tasks, _folder: folder }
+    Daemon { client: Client::new(&path), commands, tasks, folder }
 }
 
 #[tokio::test]
@@ -106,6 +107,21 @@ async fn mistakes_come_with_a_hint() {
     let call = Bytes::from_static(br#"{"server":"github","tool":"x","arguments":{}}"#);
     let down = refused(daemon.client.post::<Done>("/v1/call", call).await.expect_err("disabled"));
     assert_eq!(down.error, "the server `github` does not run: it is disabled");
+}
+
+#[tokio::test]
+async fn idle_connections_lock_nobody_out() {
+    let daemon = daemon();
+    let path = daemon.folder.path().join("hub.sock");
+    let mut idle = Vec::new();
+    for _ in 0..400 {
+        idle.push(tokio::net::UnixStream::connect(&path).await.expect("connects"));
+    }
+    // Well below the time after which an idle one is closed anyway.
+    let asked = daemon.client.get::<Status>("/v1/status");
+    let status = tokio::time::timeout(limits::HEADER_READ / 2, asked).await.expect("in time").expect("a status");
+    assert_eq!(status.servers.len(), 1);
+    drop(idle);
 }
 
 #[tokio::test]

@@ -144,6 +144,21 @@ fn call() {
     }
 }
 
+/// Who connects to the control socket and says nothing makes room for those who do.
+#[test]
+fn idle_control_connections() {
+    let hub = Hub::start(Setup::one());
+    let path = hub.path("state/hub.sock");
+    let connect = |_| std::os::unix::net::UnixStream::connect(&path).expect("connects");
+    let idle: Vec<_> = (0..400).map(connect).collect();
+    let start = std::time::Instant::now();
+    hub.run(&["status"]);
+    hub.run(&["call", "a", "echo", "v=still here"]);
+    assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
+    drop(idle);
+    hub.run(&["status"]);
+}
+
 /// What a server says may come from anywhere: no terminal obeys it. `--json` stays as it was said.
 #[test]
 fn escapes_of_servers() {
