@@ -29,15 +29,17 @@ pub enum ResultKind {
 
 /// The kind of a result. Servers write `resultType` first, so little of a large result is looked at.
 pub fn kind(result: &Raw) -> ResultKind {
-    match result_type(result) {
-        None => ResultKind::Complete,
-        Some(raw) => match scan::unquote(&raw).as_deref() {
-            Some("complete") => ResultKind::Complete,
-            Some("input_required") => ResultKind::InputRequired,
-            Some("task") => ResultKind::Task,
-            Some(other) => ResultKind::Unknown(other.to_owned()),
-            None => ResultKind::Unknown(String::from_utf8_lossy(&raw).into_owned()),
-        },
+    kind_said(result_type(result))
+}
+
+fn kind_said(result_type: Option<Raw>) -> ResultKind {
+    let Some(raw) = result_type else { return ResultKind::Complete };
+    match scan::unquote(&raw).as_deref() {
+        Some("complete") => ResultKind::Complete,
+        Some("input_required") => ResultKind::InputRequired,
+        Some("task") => ResultKind::Task,
+        Some(other) => ResultKind::Unknown(other.to_owned()),
+        None => ResultKind::Unknown(String::from_utf8_lossy(&raw).into_owned()),
     }
 }
 
@@ -148,13 +150,13 @@ fn not_an_object() -> ErrorObject {
 /// ([`super::rounds`]).
 pub fn to_legacy(method: &Method, result: Raw) -> Result<Raw, ErrorObject> {
     let refuse = |what: &str| Err(ErrorObject::new(INTERNAL_ERROR, format!("the server answered with {what}")));
-    match kind(&result) {
+    let object = Object::scan(&result).ok_or_else(not_an_object)?;
+    match kind_said(object.get("resultType")) {
         ResultKind::Complete => {}
         ResultKind::InputRequired => return refuse("a question that cannot be asked here"),
         ResultKind::Task => return refuse("a task that was not asked for"),
         ResultKind::Unknown(other) => return refuse(&format!("an unknown result type `{other:.40}`")),
     }
-    let object = Object::scan(&result).ok_or_else(not_an_object)?;
     let mut edits: Vec<(&str, Option<Raw>)> = ["resultType", "ttlMs", "cacheScope"].map(|key| (key, None)).into();
     match method {
         Method::ToolsList => edits.extend(tools::each(&object, tools_to_legacy).map(|tools| ("tools", Some(tools)))),
@@ -189,6 +191,8 @@ fn text_content(structured: &Raw) -> Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     fn raw(text: &str) -> Raw {
         Bytes::copy_from_slice(text.as_bytes())
@@ -303,5 +307,70 @@ mod tests {
         assert_eq!(call(r#"{"content":[ ],"structuredContent":["a"]}"#), added);
         assert_eq!(call(r#"{"structuredContent":["a"],"resultType":"complete"}"#), added);
         assert_eq!(call(r#"{"content":[{}],"structuredContent":null}"#), r#"{"content":[{}]}"#);
+    }
+
+    /// A result with members that are looked for and others, in an order, some of them escaped and one level deeper.
+    fn some_result() -> impl Strategy<Value = (Value, String)> {
+        const KEYS: [&str; 8] =
+            ["resultType", "ttlMs", "cacheScope", "_meta", "content", "structuredContent", "x", "\\"];
+        let values = [
+            json!("complete"),
+            json!(null),
+            json!([]),
+            json!([{ "type": "text", "text": "\"resultType\":\\" }]),
+            json!({ "resultType": "task", "_meta": 1, "\u{e9}\n": [] }),
+            json!(-1.5),
+        ];
+        let member = (proptest::sample::select(&KEYS[..]), proptest::sample::select(values.to_vec()), any::<bool>());
+        proptest::collection::vec(member, 0..6).prop_map(|members| {
+            let (mut tree, mut text) = (serde_json::Map::new(), Vec::new());
+            for (key, value, escaped) in members {
+                // A kind is a kind: what is refused has its own test.
+                let value = if key == "resultType" { json!("complete") } else { value };
+                if tree.contains_key(key) {
+                    continue;
+                }
+                let spelled =
+                    if escaped && key != "\\" { key.replacen('t', "\\u0074", 1) } else { key.replace('\\', "\\\\") };
+                text.push(format!("\"{spelled}\" : {value}"));
+                tree.insert(key.to_owned(), value);
+            }
+            (Value::Object(tree), format!("{{ {} }}", text.join(" , ")))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn to_modern_agrees_with_a_tree((mut tree, text) in some_result()) {
+            let seen: Value = serde_json::from_str(&modern(&Method::ResourcesRead, &text).expect("an object")).expect("json");
+            let members = tree.as_object_mut().expect("object");
+            members.insert("resultType".into(), json!("complete"));
+            members.insert("ttlMs".into(), json!(0));
+            members.insert("cacheScope".into(), json!("private"));
+            let meta = members.entry("_meta").or_insert(json!({}));
+            if !meta.is_object() {
+                *meta = json!({});
+            }
+            meta[SERVER_INFO] = json!({ "name": "s" });
+            prop_assert_eq!(seen, tree);
+        }
+
+        #[test]
+        fn to_legacy_agrees_with_a_tree((mut tree, text) in some_result()) {
+            prop_assert_eq!(kind(&raw(&text)), ResultKind::Complete);
+            let seen: Value = serde_json::from_str(&legacy(&Method::ToolsCall, &text)).expect("json");
+            let members = tree.as_object_mut().expect("object");
+            for key in ["resultType", "ttlMs", "cacheScope"] {
+                members.shift_remove(key);
+            }
+            if let Some(structured) = members.get("structuredContent").filter(|value| !value.is_object()).cloned() {
+                members.shift_remove("structuredContent");
+                if members.get("content").is_none_or(|content| content == &json!([])) {
+                    let text = structured.to_string();
+                    members.insert("content".into(), json!([{ "type": "text", "text": text }]));
+                }
+            }
+            prop_assert_eq!(seen, tree);
+        }
     }
 }
