@@ -153,9 +153,12 @@ impl Plan {
             Expected::Progress(whole, all) => {
                 // This server sends the last one right before its result. The TypeScript SDK handles notifications one
                 // turn of its loop later than results, and so loses it when both arrive together, with hub or without.
-                let may_lose_last = result["session"].as_str().is_some_and(|session| session.starts_with("ts1"));
+                // Over its old transport, where all events of one read are handled in one turn, that can be several.
+                let session = result["session"].as_str().unwrap_or_default();
+                let may_lose =
+                    if session.starts_with("ts1-old") { all.len() } else { usize::from(session.starts_with("ts")) };
                 let told = steps_told(result);
-                text == whole && (told == *all || may_lose_last && told == all[..all.len() - 1])
+                text == whole && all.starts_with(&told) && told.len() + may_lose >= all.len()
             }
         };
         if well && right { Ok(()) } else { Err(format!("expected {}, got {}", brief(&expected), brief(result))) }
