@@ -120,7 +120,7 @@ impl Mux {
                 None => self.answer_now(ask, &ErrorObject::invalid_params("Unknown task").into()),
             };
         }
-        match self.owners.candidates(self.baton(), now) {
+        match self.owners.candidates(self.options.concurrency == Concurrency::Auto, now) {
             Candidates::One(owner) => self.relay(ask, owner, now),
             Candidates::Several { calls, ghosts } => self.hold(ask, Stage::Held { calls, ghosts }, now),
             Candidates::Ghost => self.answer_now(ask, &ambiguous().into()),

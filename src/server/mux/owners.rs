@@ -157,11 +157,11 @@ impl Owners {
         self.loads.iter().any(|(owner, load)| *owner != except && !load.live.is_empty())
     }
 
-    /// Who a request of the child, read now, may belong to. Under the baton only owners that are not waiting for an
-    /// answer count, as long as there is one.
-    pub(super) fn candidates(&self, baton: bool, now: Duration) -> Candidates {
+    /// Who a request of the child, read now, may belong to. Where a call that waits for an answer `asks_nothing` more, only
+    /// owners that do not wait count, as long as there is one.
+    pub(super) fn candidates(&self, asks_nothing: bool, now: Duration) -> Candidates {
         let running = || self.loads.iter().filter(|(_, load)| !load.live.is_empty());
-        let active = baton && running().any(|(_, load)| load.unblocked(now));
+        let active = asks_nothing && running().any(|(_, load)| load.unblocked(now));
         let mut found: Vec<(CallerId, &Load)> =
             running().filter(|(_, load)| !active || load.unblocked(now)).map(|(owner, load)| (*owner, load)).collect();
         let foreign_ghost =

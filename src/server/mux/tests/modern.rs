@@ -273,6 +273,23 @@ fn roots_of_the_client_are_asked_within_calls_only() {
     assert_eq!(asked(&out)[0].method, Method::RootsList);
 }
 
+/// A call that waits for an answer asks nothing more, so the question is the other call's, also at a child of which it is
+/// new that it asks: a modern call may wait for its answer for minutes.
+#[test]
+fn who_waits_for_an_answer_is_not_suspected() {
+    let mut mux = super::up();
+    let can = r#"{"elicitation":{"form":{}}}"#;
+    let ask = |id: u64| json!({ "jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": {} }).to_string();
+    for (at, caller) in [(1, CallerId(3)), (2, CallerId(4))] {
+        let now = T * at;
+        mux.open(caller, session(None, can), Vec::new(), now);
+        mux.call(CallId(u64::from(at)), caller, Method::ToolsCall, None, now);
+        outputs(&mut mux);
+        let out = line(&mut mux, &ask(u64::from(at)), now);
+        assert!(matches!(&out[..], [Output::Deliver(to, Delivery::Ask(_))] if *to == CallId(u64::from(at))), "{out:?}");
+    }
+}
+
 /// Tasks of modern requests are those of modern requests only: no session may see them, nor they a session's.
 #[test]
 fn tasks_of_modern_requests() {
