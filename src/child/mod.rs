@@ -12,7 +12,9 @@ mod stderr;
 mod stop;
 
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use nix::sys::signal::Signal;
@@ -58,6 +60,7 @@ pub struct Child {
     process: Option<Process>,
     pid: u32,
     generation: u64,
+    executable: Executable,
     marks: Marks,
     guardian: Guardian,
     journal: Option<Journal>,
@@ -82,6 +85,17 @@ enum ExitStage {
     Done(Exit),
 }
 
+/// The file that a child was started from, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was changed last.
+    pub modified: SystemTime,
+}
+
 /// What is left of a child.
 #[derive(Debug)]
 pub struct Ended {
@@ -102,6 +116,11 @@ impl Child {
     /// Process id of the leader, which is also the id of its group and session.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// What it was started from.
+    pub fn executable(&self) -> &Executable {
+        &self.executable
     }
 
     /// Which start of its instance this is.

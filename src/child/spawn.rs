@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 
@@ -15,7 +16,7 @@ use super::environment::with_marks;
 use super::logs::LogFiles;
 use super::stderr::Stderr;
 use super::stop::Stop;
-use super::{Child, ExitStage, Journal};
+use super::{Child, Executable, ExitStage, Journal};
 use crate::limits;
 use crate::mcp::line::LineFramer;
 use crate::platform::family::Marks;
@@ -118,6 +119,7 @@ pub(super) fn spawn(start: &Start<'_>, guardian: &Guardian) -> Result<Child, Spa
     check_folder(start.cwd)?;
     let file = find_program(start)?;
     check_format(&file)?;
+    let executable = executable(&file);
     // Instances of one server count their generations separately; the serial number tells their children apart.
     let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
     let child = format!("{}.{}.{serial}", start.server, start.generation);
@@ -146,6 +148,7 @@ pub(super) fn spawn(start: &Start<'_>, guardian: &Guardian) -> Result<Child, Spa
         process: Some(process),
         pid,
         generation: start.generation,
+        executable,
         marks,
         guardian: guardian.clone(),
         journal: start.journal.cloned(),
@@ -227,6 +230,14 @@ fn find_program(start: &Start<'_>) -> Result<PathBuf, SpawnError> {
         program: start.program.to_owned(),
         path: path.unwrap_or_default().to_string_lossy().into_owned(),
     })
+}
+
+/// What it is now: a later look could see another one.
+fn executable(file: &Path) -> Executable {
+    let found = fs::metadata(file).ok();
+    let modified = found.as_ref().and_then(|found| found.modified().ok()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let path = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    Executable { path, size: found.map_or(0, |found| found.len()), modified }
 }
 
 /// Refuses what exec would hand to a shell as a script although it cannot be one: nothing, or a foreign binary.

@@ -43,7 +43,7 @@ async fn play_doomed_hub() {
     }
 }
 
-fn test_binary() -> std::path::PathBuf {
+fn test_binary() -> PathBuf {
     std::env::current_exe().expect("this binary")
 }
 

@@ -21,6 +21,7 @@ use crate::mcp::error::Reason;
 use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, Line, ListKind, Method, Outcome, Raw};
 
+use super::era::Belief;
 use super::handle::{Command, InstanceHandle, NewCall, next_id};
 use super::life::Life;
 use super::lists::{self, Drains, Page};
@@ -73,6 +74,7 @@ pub(super) struct Instance {
     /// Lists that are of an earlier run and were not drained in this one, by [`ListKind`].
     recalled: [bool; 4],
     pub(super) failure: Option<Arc<Failure>>,
+    pub(super) belief: Belief,
     pub(super) history: super::life::History,
     pub(super) last_use: Instant,
     epoch: Instant,
@@ -114,6 +116,7 @@ pub(super) struct Known {
     pub(super) handshake: Option<Arc<Handshake>>,
     pub(super) lists: Lists,
     pub(super) interactive: bool,
+    pub(super) belief: Belief,
 }
 
 /// Starts the task of an instance. `changed` is notified after each new snapshot.
@@ -151,6 +154,7 @@ pub(super) fn start(
         queued: QueuedShare::new(counters.clone()),
         counters,
         mux,
+        belief: known.belief,
         life: Life::Stopped,
         child: None,
         generation: 0,

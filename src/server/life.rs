@@ -11,12 +11,13 @@
 //!    +---- wanted ---- Failed <--- too often -- Backoff -> Queued
 //! ```
 
+mod start;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,11 +29,10 @@ use crate::limits::{
     BACKOFF_RESET_AFTER, CRASH_LOOP_EXITS_MAX, CRASH_LOOP_WINDOW, DRAIN, FAILED_RETRY_AFTER, SPAWN_PERMIT,
 };
 use crate::mcp::error::Reason;
-use crate::mcp::{Era, ErrorObject, ListKind};
+use crate::mcp::{ErrorObject, ListKind};
 
 use super::instance::{Control, Instance, STOPPED};
-use super::mux::ChildFacts;
-use super::opening::{Opening, Step};
+use super::opening::{Ended, Opening};
 use super::snapshot::{Failure, State};
 
 /// Where an instance is in its life.
@@ -44,6 +44,8 @@ pub(super) enum Life {
     Opening {
         opening: Box<Opening>,
         until: Instant,
+        /// When the opening is told that it was waited for long enough.
+        patience: Option<Instant>,
     },
     Warming {
         until: Instant,
@@ -99,6 +101,7 @@ pub(super) struct History {
     /// The last child's family, being buried.
     burial: Option<JoinHandle<()>>,
     permit: Option<(OwnedSemaphorePermit, Instant)>,
+    era: start::EraHistory,
 }
 
 impl History {
@@ -111,6 +114,7 @@ impl History {
             down_since: None,
             burial: None,
             permit: None,
+            era: start::EraHistory::default(),
         }
     }
 
@@ -234,6 +238,7 @@ impl Instance {
     }
 
     fn stop_then(&mut self, after: After, grace: Duration) {
+        self.history.era.reset();
         match &self.life {
             Life::Ready { .. } => {
                 // Who comes to one that its server let go of had no time to learn of its successor.
@@ -316,78 +321,6 @@ impl Instance {
         }
     }
 
-    fn spawned(&mut self, child: Child) {
-        tracing::info!(server = %self.spec.name, generation = self.generation, pid = child.pid(), "started");
-        if self.generation > 1 {
-            self.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-        let (opening, first) = Opening::begin(self.spec.name.as_ref(), &self.spec.roots);
-        self.history.started = Instant::now();
-        self.history.was_ready = false;
-        let child = self.child.insert(child);
-        child.send(first);
-        self.life = Life::Opening { opening: Box::new(opening), until: Instant::now() + self.spec.startup_timeout };
-        self.publish();
-    }
-
-    pub(super) fn opening_line(&mut self, line: &Bytes) {
-        let Life::Opening { opening, until } = &mut self.life else { return };
-        let until = *until;
-        for step in opening.line(line) {
-            match step {
-                Step::Write(line) => self.child.iter_mut().for_each(|child| child.send(line.clone())),
-                Step::Note(text) => self.child.iter_mut().for_each(|child| child.note(&text)),
-                Step::Failed(why) => return self.start_failed("initialize", &why),
-                Step::Done(handshake, next_wire) => {
-                    let facts = ChildFacts::parse(&handshake.capabilities);
-                    self.world.keep_handshake(&self.spec, &handshake);
-                    self.handshake = Some(Arc::from(handshake));
-                    self.mux.warming(
-                        next_wire,
-                        facts,
-                        self.handshake.as_ref().map_or(Era::Legacy, |handshake| handshake.era),
-                    );
-                    self.life = Life::Warming { until };
-                    self.drains.clear();
-                    let mut lists = facts.lists();
-                    match lists.next() {
-                        Some(first) => self.drain(first),
-                        // Nothing can be listed: the handshake is the proof.
-                        None => self.ready(),
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// A list was drained, or failed. The first one decides about readiness.
-    pub(super) fn listed(&mut self, kind: ListKind, result: Result<(), String>) {
-        match (&self.life, result) {
-            (Life::Warming { .. }, Ok(())) => {
-                self.ready();
-                let facts = self.handshake.as_ref().map(|handshake| ChildFacts::parse(&handshake.capabilities));
-                facts.unwrap_or_default().lists().filter(|other| *other != kind).for_each(|other| self.drain(other));
-            }
-            (Life::Warming { .. }, Err(why)) => self.start_failed("list", &why),
-            _ => {}
-        }
-    }
-
-    fn ready(&mut self) {
-        let took = self.history.started.elapsed();
-        tracing::info!(server = %self.spec.name, generation = self.generation, ms = took.as_millis(), "ready");
-        self.life = Life::Ready { since: SystemTime::now() };
-        self.history.permit = None;
-        self.history.was_ready = true;
-        self.history.down_since = None;
-        self.failure = None;
-        self.last_use = Instant::now();
-        let (restarted, now) = (self.generation > 1, self.now());
-        self.mux.ready(restarted, now);
-        self.publish();
-    }
-
     // === Deaths ===
 
     /// The child cannot be used any more although its process may live.
@@ -397,6 +330,12 @@ impl Instance {
         }
         if let Some(child) = &mut self.child {
             child.note(why);
+        }
+        if let Life::Opening { opening, .. } = &self.life {
+            let ended = opening.ended();
+            if let Ended::Again(way) = self.ended_while_opened(ended) {
+                return self.stop_for_another(way);
+            }
         }
         if let Some(stage) = self.life.start_stage() {
             // Often it is about to exit, and its exit says more than the closed pipe.
@@ -440,20 +379,25 @@ impl Instance {
         self.mux.down(&format!("the server ended ({exit})"), now);
         self.flush();
         let life = std::mem::replace(&mut self.life, Life::Stopped);
-        let unready = "the server ended before it was ready";
+        if let Life::Opening { opening, .. } = &life
+            && let Ended::Again(way) = self.ended_while_opened(opening.ended())
+        {
+            return self.begin_another(way);
+        }
+        let unready = self.unready();
         match life {
             Life::Stopping { after: After::Retry { stage, known } } => {
                 // Of a known reason, the exit that followed was hub's doing.
                 if !known {
-                    self.set_failure(stage, with_tail(unready, &tail), exit.to_string());
+                    self.set_failure(stage, with_tail(&unready, &tail), exit.to_string());
                 }
             }
             Life::Draining { after, .. } | Life::Stopping { after } => return self.stopped(after),
             Life::Ready { .. } => {
                 self.set_failure("run", with_tail("the server ended by itself", &tail), exit.to_string());
             }
-            Life::Opening { .. } => self.set_failure("initialize", with_tail(unready, &tail), exit.to_string()),
-            Life::Warming { .. } => self.set_failure("list", with_tail(unready, &tail), exit.to_string()),
+            Life::Opening { .. } => self.set_failure("initialize", with_tail(&unready, &tail), exit.to_string()),
+            Life::Warming { .. } => self.set_failure("list", with_tail(&unready, &tail), exit.to_string()),
             Life::Stopped
             | Life::Queued(_)
             | Life::Spawning(_)
@@ -521,7 +465,8 @@ impl Instance {
 
     pub(super) fn life_deadline(&self) -> Option<Instant> {
         let own = match &self.life {
-            Life::Opening { until, .. } | Life::Warming { until } | Life::Backoff { until } => Some(*until),
+            Life::Opening { until, patience, .. } => Some(patience.map_or(*until, |at| at.min(*until))),
+            Life::Warming { until } | Life::Backoff { until } => Some(*until),
             Life::Draining { until, .. } => Some(*until),
             Life::Ready { .. } => self.spec.idle_stop.map(|idle| self.last_use + idle),
             Life::Stopped
@@ -545,9 +490,20 @@ impl Instance {
             Life::Opening { until, .. } | Life::Warming { until } if *until <= now => {
                 let stage = self.life.start_stage().unwrap_or("initialize");
                 let limit = self.spec.startup_timeout.as_secs_f64();
-                self.start_failed(stage, &format!("no answer within {limit} s (startup_timeout)"));
+                let to = match &self.life {
+                    Life::Opening { opening, .. } => format!(" to {}", opening.awaits()),
+                    _ => String::new(),
+                };
+                if matches!(self.life, Life::Opening { .. }) {
+                    self.disbelieve();
+                }
+                self.start_failed(stage, &format!("no answer{to} within {limit} s (startup_timeout)"));
             }
-            Life::Backoff { until } if *until <= now => self.begin(),
+            Life::Opening { patience: Some(at), .. } if *at <= now => self.opening_waited(),
+            Life::Backoff { until } if *until <= now => {
+                self.history.era.after_death();
+                self.begin();
+            }
             Life::Draining { until, .. } if *until <= now => self.drained(),
             Life::Ready { .. } if self.spec.idle_stop.is_some_and(|idle| self.last_use + idle <= now) => self.idle(now),
             _ => {}

@@ -5,6 +5,7 @@
 //! the aggregate.
 
 pub mod client;
+mod era;
 pub mod handle;
 mod instance;
 mod life;

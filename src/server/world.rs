@@ -17,6 +17,7 @@ use crate::platform::guardian::Guardian;
 use crate::store::Store;
 use crate::tasks::Scope;
 
+use super::era::Belief;
 use super::instance::Known;
 use super::snapshot::{Handshake, List};
 
@@ -39,6 +40,7 @@ pub struct World {
 
 const HANDSHAKE: &str = "handshake";
 const INTERACTIVE: &str = "interactive";
+const ERA: &str = "era";
 
 /// A handshake as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -92,6 +94,7 @@ impl World {
             match kind.as_str() {
                 HANDSHAKE => known.handshake = thaw(&value).map(Arc::new),
                 INTERACTIVE => known.interactive = true,
+                ERA => known.belief = Belief::recalled(&value),
                 kind => {
                     let Some(kind) = ListKind::ALL.into_iter().find(|known| known.items_key() == kind) else {
                         continue;
@@ -133,6 +136,21 @@ impl World {
     /// Remembers that this configuration was seen to send asks that could not be attributed.
     pub(super) fn keep_interactive(&self, spec: &ServerSpec) {
         self.keep(spec, INTERACTIVE, vec![1]);
+    }
+
+    /// Remembers which era this configuration was found to speak.
+    pub(super) fn keep_verdict(&self, spec: &ServerSpec, verdict: Vec<u8>) {
+        self.keep(spec, ERA, verdict);
+    }
+
+    /// Forgets that again.
+    pub(super) fn forget_verdict(&self, spec: &ServerSpec) {
+        let (store, name) = (self.store.clone(), spec.name.clone());
+        self.scope.spawn("forget", async move {
+            if let Err(error) = store.cache_forget(name.as_ref(), Some(ERA)).await {
+                tracing::warn!(server = %name, %error, "a verdict that proved wrong is still remembered");
+            }
+        });
     }
 
     fn keep(&self, spec: &ServerSpec, kind: &'static str, value: Vec<u8>) {
