@@ -3,14 +3,22 @@
 //! In: where it may be. Out: its text, or why not; [`load`] with the real world as [`Context`]. Owns no state. May not:
 //! judge the text, or follow a file that others may write.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Context, Loaded};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
+
+/// Files that hub.toml names (`env_file`, `${file:…}`), each with the SHA-256 of the text that was read; none when it
+/// could not be read.
+pub type Files = BTreeMap<PathBuf, Option<[u8; 32]>>;
 
 /// Name of the variable that names the file.
 pub const VARIABLE: &str = "HUB_CONFIG";
@@ -99,15 +107,30 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 /// Judges a text with the real environment and files. `path` must be absolute.
 pub fn load(text: &str, path: &Path, home: &Path) -> Loaded {
+    let files = RefCell::new(Files::new());
     let context = Context {
         path,
         home,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         vars: &|name| std::env::var(name).ok(),
-        read: &|path| text_of(File::open(path)?),
+        read: &|path| {
+            let text = File::open(path).and_then(text_of);
+            files.borrow_mut().insert(path.to_owned(), text.as_deref().ok().map(digest));
+            text
+        },
         is_dir: &Path::is_dir,
     };
-    super::load(text, &context)
+    let loaded = super::load(text, &context);
+    Loaded { files: files.into_inner(), ..loaded }
+}
+
+/// The SHA-256 of a file's text; none when it cannot be read as [`load`] would.
+pub(super) fn fingerprint(path: &Path) -> Option<[u8; 32]> {
+    File::open(path).and_then(text_of).ok().as_deref().map(digest)
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
 }
 
 fn text_of(file: File) -> io::Result<String> {
@@ -197,6 +220,9 @@ mod tests {
         let config = loaded.config.expect("usable");
         let spec = config.server("s").expect("there").spec.as_ref().expect("usable");
         assert_eq!(spec.args, [std::env::var("PATH").expect("PATH is set"), "secret".to_owned()]);
+        let token = dir.path().join("token");
+        assert_eq!(loaded.files, Files::from([(token.clone(), fingerprint(&token))]));
+        assert!(loaded.files[&token].is_some());
         let none = load("[servers.s]\ncommand = \"x\"\ncwd = \"none\"\n", &dir.path().join("hub.toml"), Path::new("/"));
         assert_eq!(none.problems.len(), 1);
     }

@@ -69,6 +69,8 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// Everything that is wrong, in the order of the file.
     pub problems: Vec<Problem>,
+    /// The files that it names and whose text was wanted: [`file::load`] notes them.
+    pub files: file::Files,
 }
 
 impl Loaded {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use toml_edit::{Document, Item, Key};
 
 use super::expand::{Lookup, Missing, Template};
+use super::file::Files;
 use super::reader::{At, Owner, Patience, Report, Section, shown, type_name};
 use super::schema::{self, Draft, DraftRoots};
 use super::text::Text;
@@ -30,7 +31,7 @@ pub fn load(text: &str, context: &Context<'_>) -> Loaded {
     }
     let config = text.document.as_ref().map(|document| config(&text, document, context, &mut report));
     report.problems.sort_by_key(|problem| problem.line);
-    Loaded { config: config.filter(|_| !report.unusable), problems: report.problems }
+    Loaded { config: config.filter(|_| !report.unusable), problems: report.problems, files: Files::new() }
 }
 
 fn config(text: &Text, document: &Document<String>, context: &Context<'_>, report: &mut Report) -> Config {

@@ -1,6 +1,6 @@
-//! Noticing that hub.toml changed.
+//! Noticing that hub.toml changed, or a file that it names.
 //!
-//! In: its path and the text that was loaded. Out: "look again" on a queue of one. The task owns the watcher and what it saw
+//! In: its path, the text that was loaded, the files that were read for it. Out: "look again" on a queue of one. The task owns the watcher and what it saw
 //! last. May not: judge the text (who looks again reads and judges it), or filter changes by kind: editors save by rename,
 //! by truncation, through links, and each system tells it otherwise.
 
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
-use super::file;
+use super::file::{self, Files};
 use crate::limits::{CONFIG_BLANK_WAIT, CONFIG_DEBOUNCE, CONFIG_POLL};
 use crate::tasks::Scope;
 
@@ -22,29 +22,42 @@ use crate::tasks::Scope;
 const LINKS_MAX: usize = 40;
 
 /// Starts to watch. `loaded` is the text that is in force; none when there was no usable one. The receiver gets `()` when
-/// the file, or the reason why it cannot be read, is no longer what was last seen. Ends with `scope`.
-pub fn watch(scope: &Scope, path: PathBuf, loaded: Option<String>) -> mpsc::Receiver<()> {
+/// the file, or the reason why it cannot be read, is no longer what was last seen, or one of `files` is no longer what
+/// was read. Ends with `scope`.
+pub fn watch(
+    scope: &Scope,
+    path: PathBuf,
+    loaded: Option<String>,
+    files: watch::Receiver<Files>,
+) -> mpsc::Receiver<()> {
     let (tell, told) = mpsc::channel(1);
     let stopping = scope.stopping().clone();
     let task = async move {
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = run(path, loaded, tell) => {}
+            () = run(path, loaded, files, tell) => {}
         }
     };
     drop(scope.spawn("config watch", task));
     told
 }
 
-async fn run(path: PathBuf, loaded: Option<String>, tell: mpsc::Sender<()>) {
+async fn run(path: PathBuf, loaded: Option<String>, mut files: watch::Receiver<Files>, tell: mpsc::Sender<()>) {
     let (notice, mut notices) = mpsc::channel(1);
     let mut looker = Looker::new(path, loaded, notice);
+    looker.files = files.borrow_and_update().clone();
     let mut poll = interval(CONFIG_POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let noticed = tokio::select! {
             Some(()) = notices.recv() => true,
             _ = poll.tick() => false,
+            // hub.toml was read again: it may name others, in folders that are not watched yet.
+            Ok(()) = files.changed() => {
+                looker.files = files.borrow_and_update().clone();
+                looker.stamps.clear();
+                false
+            }
             () = tell.closed() => return,
         };
         if noticed {
@@ -106,6 +119,9 @@ struct Looker {
     complained: bool,
     stamp: Option<Stamp>,
     seen: Result<String, String>,
+    /// What hub.toml names, as it was read, or as it was seen since.
+    files: Files,
+    stamps: BTreeMap<PathBuf, Option<Stamp>>,
 }
 
 // === impl Looker ===
@@ -120,7 +136,8 @@ impl Looker {
         });
         let seen = loaded.ok_or_else(String::new);
         let (watched, complained, stamp) = (BTreeMap::new(), false, None);
-        let mut looker = Self { path, watcher: None, watched, complained, stamp, seen };
+        let (files, stamps) = (Files::new(), BTreeMap::new());
+        let mut looker = Self { path, watcher: None, watched, complained, stamp, seen, files, stamps };
         match watcher {
             Ok(watcher) => looker.watcher = Some(watcher),
             Err(error) => looker.complain(&error),
@@ -128,12 +145,35 @@ impl Looker {
         looker
     }
 
-    /// Whether the file is no longer what was seen last. Without a notice the content is read only if the stamp differs.
+    /// Whether any file is no longer what was seen last. Without a notice the content is read only if the stamp differs.
     fn look(&mut self, noticed: bool) -> bool {
-        let is_watch_new = self.follow();
+        let surely = self.follow() || noticed;
+        let (own, named) = (self.look_at_own(surely), self.look_at_named(surely));
+        own || named
+    }
+
+    fn look_at_named(&mut self, surely: bool) -> bool {
+        let mut changed = false;
+        self.stamps.retain(|path, _| self.files.contains_key(path));
+        for (path, seen) in &mut self.files {
+            let metadata = std::fs::metadata(path).ok();
+            let now = metadata.as_ref().map(stamp);
+            let known = self.stamps.insert(path.clone(), now);
+            // A pipe would block, and its content is gone once read.
+            let is_readable = metadata.is_none_or(|metadata| metadata.is_file());
+            if is_readable && (surely || known != Some(now)) {
+                // A secret that is gone is being replaced: its server runs on with what was read.
+                let Some(found) = file::fingerprint(path) else { continue };
+                changed |= seen.replace(found) != Some(found);
+            }
+        }
+        changed
+    }
+
+    fn look_at_own(&mut self, surely: bool) -> bool {
         let metadata = std::fs::metadata(&self.path).ok();
         let stamp = metadata.as_ref().map(stamp);
-        if !noticed && !is_watch_new && stamp.is_some() && stamp == self.stamp {
+        if !surely && stamp.is_some() && stamp == self.stamp {
             return false;
         }
         self.stamp = stamp;
@@ -156,7 +196,7 @@ impl Looker {
         let Some(watcher) = &mut self.watcher else {
             return false;
         };
-        let wanted = folders(&self.path);
+        let wanted: BTreeSet<PathBuf> = self.files.keys().chain([&self.path]).flat_map(|path| folders(path)).collect();
         let identity = |folder: &Path| std::fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()));
         self.watched.retain(|folder, id| {
             let stays = wanted.contains(folder) && identity(folder) == Some(*id);
@@ -238,6 +278,7 @@ mod tests {
         dir: tempfile::TempDir,
         path: PathBuf,
         scope: Scope,
+        files: watch::Sender<Files>,
         told: mpsc::Receiver<()>,
     }
 
@@ -248,8 +289,9 @@ mod tests {
             let path = prepare(dir.path());
             let scope = Scope::new();
             // A text that differs from the file's makes the first look speak.
-            let told = watch(&scope, path.clone(), Some("before".to_owned()));
-            let mut fixture = Self { dir, path, scope, told };
+            let (files, names) = watch::channel(Files::new());
+            let told = watch(&scope, path.clone(), Some("before".to_owned()), names);
+            let mut fixture = Self { dir, path, scope, files, told };
             fixture.looks().await;
             fixture
         }
@@ -335,6 +377,32 @@ mod tests {
         fixture.looks().await;
         save_by_rename(&dir.join("conf/hub.toml"), "no link any more");
         fixture.looks().await;
+        fixture.end().await;
+    }
+
+    #[tokio::test]
+    async fn files_that_it_names_are_followed() {
+        let mut fixture = Fixture::new(plain).await;
+        let dir = fixture.dir.path().to_owned();
+        fs::create_dir(dir.join("secrets")).expect("folder");
+        let (token, absent) = (dir.join("secrets/token"), dir.join("later/token"));
+        save(&token, "one");
+        let read = Files::from([(token.clone(), file::fingerprint(&token)), (absent.clone(), None)]);
+        fixture.files.send_replace(read);
+        // What was read is what is there: nothing to tell. The next change is.
+        save_by_rename(&token, "one");
+        save(&token, "two");
+        fixture.looks().await;
+        fs::remove_file(&token).expect("remove");
+        save(&token, "two");
+        fs::create_dir(dir.join("later")).expect("folder");
+        save(&absent, "is here");
+        fixture.looks().await;
+        assert_eq!(fixture.told.try_recv(), Err(mpsc::error::TryRecvError::Empty), "gone for a moment is no change");
+        // Changed between being read and being watched.
+        fixture.files.send_replace(Files::from([(absent, Some([0; 32]))]));
+        fixture.looks().await;
+        assert_eq!(fixture.told.try_recv(), Err(mpsc::error::TryRecvError::Empty), "a look too many");
         fixture.end().await;
     }
 

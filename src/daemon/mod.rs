@@ -84,7 +84,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     dirs.create().context("making hub's folders")?;
     let control = ControlSocket::bind(&dirs.control_socket).context("taking the control socket")?;
     let signals = Signals::listen().context("listening for signals")?;
-    let (text, config) = load(&dirs.config_file)?;
+    let (text, config, files) = load(&dirs.config_file)?;
     if !telemetry.set(&config.hub.log) {
         tracing::warn!(log = config.hub.log, "not a log filter; logging at info");
     }
@@ -118,8 +118,10 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     }));
     let desk = Desk { registry: seen, facts: facts_seen, sessions: sessions.clone(), meter, commands };
     drop(scope.spawn("control", crate::control::serve::run(control, desk, scope.stopping().clone())));
-    let changes = crate::config::watch::watch(&scope, dirs.config_file.clone(), Some(text));
-    let parts = Parts { dirs, telemetry, world: started.world.clone(), ctx, registry, settings, facts, sessions };
+    let (files, named) = watch::channel(files);
+    let changes = crate::config::watch::watch(&scope, dirs.config_file.clone(), Some(text), named);
+    let world = started.world.clone();
+    let parts = Parts { dirs, telemetry, world, ctx, registry, settings, facts, files, sessions };
     let mut supervisor = Supervisor::new(parts, address.port()).await?;
     supervisor.begin(config).await;
     // Who connected meanwhile waited in the backlog: a configured path must not be unknown for a moment.
@@ -131,14 +133,14 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
 }
 
 /// Reads and judges hub.toml. Problems of single servers are logged; those servers are `failed`.
-fn load(path: &Path) -> Result<(String, Config), Error> {
+fn load(path: &Path) -> Result<(String, Config, file::Files), Error> {
     let text = file::read(path).map_err(|error| Error::NoConfig { path: path.to_owned(), error })?;
     let loaded = file::load(&text, path, &home());
     let Some(config) = loaded.config else { return Err(Error::Config(loaded.problems)) };
     for problem in loaded.problems {
         tracing::error!("{problem}");
     }
-    Ok((text, config))
+    Ok((text, config, loaded.files))
 }
 
 fn session_options(hub: &HubSpec) -> session::Options {

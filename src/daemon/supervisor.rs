@@ -32,6 +32,8 @@ pub(super) struct Parts {
     pub(super) registry: watch::Sender<Arc<Registry>>,
     pub(super) settings: watch::Sender<Arc<Settings>>,
     pub(super) facts: watch::Sender<Arc<Facts>>,
+    /// What hub.toml names, for who watches it.
+    pub(super) files: watch::Sender<file::Files>,
     pub(super) sessions: Arc<Sessions>,
 }
 
@@ -162,6 +164,7 @@ impl Supervisor {
         let judged = file::read(path).map_err(|error| error.to_string()).and_then(|text| {
             let loaded = file::load(&text, path, &home());
             let refuse = loaded.refuses_reload();
+            self.parts.files.send_replace(loaded.files);
             let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
             match loaded.config {
                 Some(config) if !refuse => Ok((config, problems)),

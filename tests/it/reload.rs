@@ -23,6 +23,35 @@ impl Drop for Over<'_> {
     }
 }
 
+/// A secret that is changed where it is kept reaches its server without a touch of hub.toml, and no other server.
+#[test]
+fn named_files() {
+    let fake = Fake::new("a").key("env_file", "\"side.env\"").key("env", "{ TOKEN = \"${file:secret/token}\" }");
+    let mut hub = Hub::prepare(Setup::of([fake, Fake::new("b")]));
+    std::fs::create_dir(hub.path("config/secret")).expect("a folder");
+    let write = |hub: &Hub, name: &str, text: &str| std::fs::write(hub.path(name), text).expect("a file");
+    write(&hub, "config/side.env", "SIDE=one\n");
+    write(&hub, "config/secret/token", "one\n");
+    hub.serve();
+    let (session, other) = (hub.session("a"), hub.child_pid("b"));
+    let has = |name: &str, value: &str| {
+        let what = format!("{name} is {value}");
+        eventually(&what, || {
+            let answer = session.call("env", &json!({ "name": name })).response();
+            answer["result"]["content"][0]["text"].as_str().is_some_and(|text| text == value).then_some(())
+        });
+    };
+    has("SIDE", "one");
+    write(&hub, "config/side.env", "SIDE=two\n");
+    has("SIDE", "two");
+    write(&hub, "config/secret/token", "two\n");
+    has("TOKEN", "two");
+    std::fs::remove_file(hub.path("config/secret/token")).expect("the file");
+    write(&hub, "config/secret/token", "three\n");
+    has("TOKEN", "three");
+    assert_eq!(hub.child_pid("b"), other, "the other server noticed nothing");
+}
+
 fn config_error(hub: &Hub) -> Value {
     hub.status()["hub"]["config_error"].clone()
 }
