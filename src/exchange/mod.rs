@@ -12,6 +12,8 @@ mod listen;
 mod outcome;
 mod park;
 pub mod seat;
+#[cfg(test)]
+mod tests;
 mod visit;
 
 use std::collections::HashMap;

@@ -184,3 +184,6 @@ fn names_agree(headers: &HeaderMap, method: &Method, params: &Params) -> Result<
         Err(why) => Err(mismatch(format!("Mcp-Name: {why}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,14 +16,22 @@ use super::{Context, Face, Listener, Settings};
 use crate::aggregate::Aggregate;
 use crate::exchange::Exchanges;
 use crate::limits;
+use crate::server::Registry;
+use crate::server::scripted::Scripted;
 use crate::server::usage::Meter;
 use crate::session::{self, Sessions};
 use crate::tasks::Scope;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 fn context() -> Context {
-    let (_registry, registry) = watch::channel(Arc::default());
+    serving(&[])
+}
+
+/// A context with these servers in it.
+pub(super) fn serving(servers: &[&Scripted]) -> Context {
+    let registered = servers.iter().map(|server| server.registered()).collect();
+    let (_registry, registry) = watch::channel(Arc::new(Registry::new(registered)));
     let (_settings, settings) = watch::channel(Arc::new(Settings::default()));
     let aggregate = Aggregate::new(registry.clone());
     let sessions = Sessions::new(session::Options::default(), None, Scope::new());
@@ -31,14 +39,14 @@ fn context() -> Context {
     Context::new(registry, settings, aggregate, (sessions, exchanges), Meter::new("test"))
 }
 
-fn start(ctx: &Context) -> (Listener, SocketAddr) {
+pub(super) fn start(ctx: &Context) -> (Listener, SocketAddr) {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let listener = Listener::start(ctx, Face::Hub, socket).expect("starts");
     let address = listener.address();
     (listener, address)
 }
 
-async fn connect(address: SocketAddr) -> TcpStream {
+pub(super) async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("connects")
 }
 
@@ -47,7 +55,7 @@ fn request(line: &str) -> String {
 }
 
 /// Reads until the other side closes.
-async fn rest(socket: &mut TcpStream) -> io::Result<String> {
+pub(super) async fn rest(socket: &mut TcpStream) -> io::Result<String> {
     let mut bytes = Vec::new();
     tokio::time::timeout(PATIENCE, socket.read_to_end(&mut bytes)).await??;
     Ok(String::from_utf8(bytes).expect("text"))

@@ -3,8 +3,8 @@
 //! In: what it is to show, and a script. Out: a [`ServerHandle`] like any other. Owns its two tasks, which end with it.
 //! May not: be built into hub.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
@@ -14,7 +14,7 @@ use crate::mcp::{Era, ListKind, Method, Outcome, ProtocolVersion, Raw};
 use crate::tasks::Scope;
 
 use super::handle::{Command, InstanceHandle, NewCall};
-use super::outlet::Delivery;
+use super::outlet::{AskId, CallerId, Delivery, Outlet};
 use super::registry::{Registered, ServerCommand, ServerHandle};
 use super::snapshot::{Counters, Handshake, List, Snapshot, State};
 
@@ -30,8 +30,24 @@ pub struct Scripted {
     pub wakes: Arc<AtomicUsize>,
     /// How many calls were cancelled.
     pub cancels: Arc<AtomicUsize>,
+    /// What callers did beside making calls.
+    pub heard: Arc<Mutex<Heard>>,
+    instance: InstanceHandle,
     snapshot: watch::Sender<Arc<Snapshot>>,
     scope: Scope,
+}
+
+/// What callers did beside making calls that the script answered.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Calls that the script did not answer, and where deliveries for them go.
+    pub calls: Vec<(Method, Option<Raw>, Arc<dyn Outlet>)>,
+    /// Where deliveries for lasting callers go.
+    pub callers: Vec<(CallerId, Arc<dyn Outlet>)>,
+    /// Lasting callers that left.
+    pub closed: Vec<CallerId>,
+    /// Answers to asks.
+    pub answers: Vec<(AskId, Outcome)>,
 }
 
 impl Drop for Scripted {
@@ -63,14 +79,15 @@ impl Scripted {
         let scope = Scope::new();
         let stop = scope.stopping().clone();
         let serve = serve(server_commands, instance.clone(), wakes.clone());
-        let answer = answer(instance_commands, instance, script, cancels.clone());
+        let heard = Arc::<Mutex<Heard>>::default();
+        let answer = answer(instance_commands, instance.clone(), script, (cancels.clone(), heard.clone()));
         scope.spawn("scripted", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 ((), ()) = async { tokio::join!(serve, answer) } => {}
             }
         });
-        Self { handle, wakes, cancels, snapshot, scope }
+        Self { handle, wakes, cancels, heard, instance, snapshot, scope }
     }
 
     /// Changes what it shows.
@@ -110,6 +127,23 @@ impl Scripted {
         self.show(|snapshot| snapshot.lists = Arc::new(snapshot.lists.with(kind, Arc::new(list))));
     }
 
+    /// What was heard so far.
+    pub fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().expect("no panic under this lock")
+    }
+
+    /// Delivers to the call that came last.
+    pub fn deliver(&self, delivery: Delivery) {
+        let outlet = self.heard().calls.last().expect("a call").2.clone();
+        outlet.deliver(&self.instance, delivery);
+    }
+
+    /// Delivers to all lasting callers.
+    pub fn tell(&self, delivery: &Delivery) {
+        let outlets: Vec<_> = self.heard().callers.iter().map(|(_, outlet)| outlet.clone()).collect();
+        outlets.iter().for_each(|outlet| outlet.deliver(&self.instance, delivery.clone()));
+    }
+
     /// As it stands in the registry.
     pub fn registered(&self) -> Registered {
         Registered { name: self.handle.name.clone(), port: 1, handle: Ok(self.handle.clone()), listen_failure: None }
@@ -130,16 +164,19 @@ async fn answer(
     mut commands: mpsc::Receiver<Command>,
     instance: InstanceHandle,
     script: Script,
-    cancels: Arc<AtomicUsize>,
+    (cancels, heard): (Arc<AtomicUsize>, Arc<Mutex<Heard>>),
 ) {
-    let mut hanging = Vec::new();
     while let Some(command) = commands.recv().await {
+        let heard = || heard.lock().expect("no panic under this lock");
         match command {
             Command::Call(_, NewCall { method, params, outlet, .. }) => match script(&method, params.as_ref()) {
                 Some(outcome) => outlet.deliver(&instance, Delivery::Finish(outcome)),
-                None => hanging.push(outlet),
+                None => heard().calls.push((method, params, outlet)),
             },
             Command::Cancel { .. } => drop(cancels.fetch_add(1, Ordering::SeqCst)),
+            Command::Open(caller) => heard().callers.push((caller.caller, caller.outlet)),
+            Command::Close(caller) => heard().closed.push(caller),
+            Command::Answer { ask, outcome } => heard().answers.push((ask, outcome)),
             _ => {}
         }
     }
