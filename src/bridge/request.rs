@@ -4,10 +4,9 @@
 //! written one after another; the payload in them is a slice. Owns nothing. May not: look into what is not a member of
 //! `params` or of its `_meta`.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::mcp::meta::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Level, PROTOCOL_VERSION, SUBSCRIPTION_ID};
-use crate::mcp::scan::{self, may_hold};
 use crate::mcp::splice::Object;
 use crate::mcp::{ProtocolVersion, Raw, WireId};
 
@@ -24,23 +23,17 @@ pub struct Claims<'a> {
 
 /// Members of `params` that mean something in one era only: a legacy task request, a retried modern call.
 const OF_ONE_ERA: [&str; 3] = ["task", "inputResponses", "requestState"];
+/// Members of `params` that are read or written here.
+const TRANSLATED: [&str; 4] = ["_meta", "task", "inputResponses", "requestState"];
+
+static EMPTY: Raw = Bytes::from_static(b"{}");
 
 /// The params of a legacy client's request, or of one of hub's own, for a modern server. A progress token of the client
 /// becomes `token`, or goes. `more` are members of the top level that a retry adds (`inputResponses`, `requestState`).
 pub fn to_modern(params: Option<&Raw>, claims: &Claims<'_>, token: Option<WireId>, more: &[(&str, Raw)]) -> Vec<Raw> {
-    let Some(params) = params.filter(|params| params.first() == Some(&b'{')) else {
-        return vec![framed(&meta_of(None, claims, token), more, None)];
+    let Some(object) = Object::scan_for(params.unwrap_or(&EMPTY), &TRANSLATED) else {
+        return params.cloned().into_iter().collect();
     };
-    let may_hold = |key: &str| may_hold(params, &format!("\"{key}\""));
-    if !may_hold("_meta") && !OF_ONE_ERA.into_iter().any(may_hold) {
-        // Nothing to replace: the members are not even looked for.
-        let rest = scan::skip_space(params, 1);
-        if params.get(rest) == Some(&b'}') {
-            return vec![framed(&meta_of(None, claims, token), more, None)];
-        }
-        return vec![framed(&meta_of(None, claims, token), more, Some(b",")), params.slice(rest..)];
-    }
-    let Some(object) = Object::scan(params) else { return vec![params.clone()] };
     let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
     let mut edits = vec![("_meta", Some(meta_of(meta.as_ref(), claims, token)))];
     edits.extend(more.iter().map(|(key, value)| (*key, Some(value.clone()))));
@@ -48,25 +41,8 @@ pub fn to_modern(params: Option<&Raw>, claims: &Claims<'_>, token: Option<WireId
     object.pieces(&edits)
 }
 
-/// `{"_meta":…,more` and then what follows: a closing bracket, or `open` and the old members.
-fn framed(meta: &[u8], more: &[(&str, Raw)], open: Option<&[u8]>) -> Raw {
-    let mut out =
-        BytesMut::with_capacity(meta.len() + 16 + more.iter().map(|(k, v)| k.len() + v.len() + 4).sum::<usize>());
-    out.put_slice(b"{\"_meta\":");
-    out.put_slice(meta);
-    for (key, value) in more {
-        out.put_slice(b",\"");
-        out.put_slice(key.as_bytes());
-        out.put_slice(b"\":");
-        out.put_slice(value);
-    }
-    out.put_slice(open.unwrap_or(b"}"));
-    out.freeze()
-}
-
 /// The `_meta` of a request to a modern server: the client's own keys, and the reserved ones as hub says them.
 fn meta_of(old: Option<&Object>, claims: &Claims<'_>, token: Option<WireId>) -> Raw {
-    static EMPTY: Raw = Bytes::from_static(b"{}");
     let empty = Object::scan(&EMPTY).expect("an object");
     let version = format!("\"{}\"", ProtocolVersion::V2026_07_28);
     let level = claims.level.map(|level| format!("\"{}\"", level.as_str()));
@@ -91,16 +67,9 @@ fn is_token(raw: Raw) -> bool {
 /// refuses them once it was opened the legacy way) and without what makes a retry a retry. Empty if there were none.
 pub fn to_legacy(params: Option<&Raw>, token: Option<WireId>) -> Vec<Raw> {
     let Some(params) = params else { return Vec::new() };
-    match Object::scan(params) {
-        Some(object) => object_to_legacy(&object, token),
-        None => vec![params.clone()],
-    }
-}
-
-/// The same for params whose members are already known.
-pub fn object_to_legacy(params: &Object, token: Option<WireId>) -> Vec<Raw> {
+    let Some(object) = Object::scan_for(params, &TRANSLATED) else { return vec![params.clone()] };
     let mut edits: Vec<(&str, Option<Raw>)> = OF_ONE_ERA.into_iter().map(|key| (key, None)).collect();
-    if let Some(meta) = params.get("_meta") {
+    if let Some(meta) = object.get("_meta") {
         let meta = Object::scan(&meta).map(|meta| {
             let token = token.filter(|_| meta.get("progressToken").is_some_and(is_token)).map(|id| id.to_string());
             meta.edit(&[
@@ -114,7 +83,7 @@ pub fn object_to_legacy(params: &Object, token: Option<WireId>) -> Vec<Raw> {
         });
         edits.push(("_meta", meta.filter(|meta| &meta[..] != b"{}")));
     }
-    params.pieces(&edits)
+    object.pieces(&edits)
 }
 
 #[cfg(test)]
@@ -149,7 +118,7 @@ mod tests {
         assert_eq!(modern(Some("{ }"), Some(7), &[]), only);
         assert_eq!(
             modern(Some(r#"{ "name":"echo","arguments":{"a":1} }"#), Some(7), &[]),
-            format!(r#"{{"_meta":{{{CLAIMED}}},"name":"echo","arguments":{{"a":1}} }}"#)
+            format!(r#"{{"name":"echo","arguments":{{"a":1}},"_meta":{{{CLAIMED}}}}}"#)
         );
         assert_eq!(
             modern(Some(r#"{"name":"echo","_meta":{}}"#), None, &[]),
@@ -209,7 +178,7 @@ mod tests {
         let added = r#""inputResponses":{"k":{}},"requestState":"s""#;
         assert_eq!(
             modern(Some(r#"{"name":"x"}"#), None, &more),
-            format!(r#"{{"_meta":{{{CLAIMED}}},{added},"name":"x"}}"#)
+            format!(r#"{{"name":"x","_meta":{{{CLAIMED}}},{added}}}"#)
         );
         assert_eq!(modern(Some("{}"), None, &more), format!(r#"{{"_meta":{{{CLAIMED}}},{added}}}"#));
         assert_eq!(
@@ -244,13 +213,12 @@ mod tests {
         let big = format!(r#"{{"name":"x","arguments":"{}"}}"#, "y".repeat(100_000));
         let capabilities = raw("{}");
         let claims = Claims { capabilities: &capabilities, info: None, level: None };
-        let params = raw(&big);
-        let pieces = to_modern(Some(&params), &claims, None, &[]);
-        assert_eq!((pieces.len(), pieces[1].as_ptr()), (2, params[1..].as_ptr()));
-        let params = raw(&big.replacen('{', r#"{"_meta":{"a":1},"#, 1));
-        let within = |piece: &Raw| params.as_ptr_range().contains(&piece.as_ptr());
-        for pieces in [to_modern(Some(&params), &claims, None, &[]), to_legacy(Some(&params), None)] {
-            assert!(pieces.iter().any(|piece| piece.len() > 100_000 && within(piece)), "{} pieces", pieces.len());
+        let with_meta = big.replacen('{', r#"{"_meta":{"a":1},"#, 1);
+        for params in [raw(&big), raw(&with_meta)] {
+            let within = |piece: &Raw| params.as_ptr_range().contains(&piece.as_ptr());
+            for pieces in [to_modern(Some(&params), &claims, None, &[]), to_legacy(Some(&params), None)] {
+                assert!(pieces.len() <= 3 && pieces.iter().any(|piece| piece.len() > 100_000 && within(piece)));
+            }
         }
     }
 

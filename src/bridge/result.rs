@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::mcp::error::INTERNAL_ERROR;
 use crate::mcp::meta::SERVER_INFO;
 use crate::mcp::scan::{self, may_hold};
-use crate::mcp::splice::{Object, Pieces};
+use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, Method, Raw};
 
 use super::tools;
@@ -44,24 +44,16 @@ fn kind_said(result_type: Option<Raw>) -> ResultKind {
 }
 
 fn result_type(result: &Raw) -> Option<Raw> {
-    let is_it = |key: &[u8]| scan::key_is(key, "resultType");
+    let mut is_first = false;
     let mut members = scan::members(result, scan::skip_space(result, 0))?;
-    // The first one costs nothing; for the others, one search tells whether a scan is needed.
-    let mut at_first = None;
     let first = members.step(|bytes, key, at| {
-        at_first = is_it(&bytes[key.clone()]).then_some(at);
-        if at_first.is_some() || may_hold(bytes, "\"resultType\"") {
-            scan::value_end(bytes, at)
-        } else {
-            Ok(bytes.len())
-        }
+        is_first = scan::key_is(&bytes[key.clone()], "resultType");
+        if is_first { scan::value_end(bytes, at) } else { Ok(at) }
     });
-    let first = first.ok()??;
-    if at_first.is_some() {
-        return Some(result.slice(first.value));
+    match first {
+        Ok(Some(first)) if is_first => Some(result.slice(first.value)),
+        _ => Object::scan_for(result, &["resultType"])?.get("resultType"),
     }
-    let found = members.map_while(Result::ok).find(|member| is_it(&result[member.key.clone()]))?;
-    Some(result.slice(found.value))
 }
 
 /// What hub adds to a legacy server's result.
@@ -90,10 +82,6 @@ pub fn is_cacheable(method: &Method) -> bool {
 
 /// A legacy server's result for a modern client, in pieces.
 pub fn to_modern(method: &Method, result: &Raw, stamp: &Stamp<'_>) -> Result<Vec<Raw>, ErrorObject> {
-    let start = scan::skip_space(result, 0);
-    if result.get(start) != Some(&b'{') {
-        return Err(not_an_object());
-    }
     let ttl = stamp.ttl_ms.to_string();
     let scope = format!("\"{}\"", stamp.scope);
     let mut added: Vec<(&str, &[u8])> = vec![("resultType", b"\"complete\"")];
@@ -102,11 +90,9 @@ pub fn to_modern(method: &Method, result: &Raw, stamp: &Stamp<'_>) -> Result<Vec
     }
     let edits_tools =
         *method == Method::ToolsList && (may_hold(result, "\"x-mcp-header\"") || may_hold(result, "\"execution\""));
-    let replaces = |key: &str| may_hold(result, &format!("\"{key}\""));
-    if !edits_tools && !replaces("_meta") && !added.iter().any(|(key, _)| replaces(key)) {
-        return Ok(prepended(result, start, &added, stamp.server_info));
-    }
-    let object = Object::scan(result).ok_or_else(not_an_object)?;
+    let mut keys: Vec<&str> = added.iter().map(|(key, _)| *key).chain(["_meta"]).collect();
+    keys.extend(edits_tools.then_some("tools"));
+    let object = Object::scan_for(result, &keys).ok_or_else(not_an_object)?;
     let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
     let meta =
         meta.map_or_else(|| fresh_meta(stamp.server_info), |meta| meta.edit(&[(SERVER_INFO, Some(stamp.server_info))]));
@@ -117,25 +103,6 @@ pub fn to_modern(method: &Method, result: &Raw, stamp: &Stamp<'_>) -> Result<Vec
         edits.extend(tools::each(&object, tools_to_modern).map(|tools| ("tools", Some(tools))));
     }
     Ok(object.pieces(&edits))
-}
-
-/// `{added,"_meta":{…},` and the old members, which are not looked at.
-fn prepended(result: &Raw, start: usize, added: &[(&str, &[u8])], server_info: &Raw) -> Vec<Raw> {
-    let mut out = Pieces::default();
-    for (index, (key, value)) in added.iter().enumerate() {
-        out.glue(if index == 0 { b"{\"" } else { b",\"" });
-        out.glue(key.as_bytes());
-        out.glue(b"\":");
-        out.glue(value);
-    }
-    out.glue(b",\"_meta\":");
-    out.glue(&fresh_meta(server_info));
-    let rest = scan::skip_space(result, start + 1);
-    if result.get(rest) != Some(&b'}') {
-        out.glue(b",");
-    }
-    out.put(&result.slice(rest..));
-    out.finish()
 }
 
 fn fresh_meta(server_info: &Raw) -> Raw {
@@ -150,28 +117,42 @@ fn not_an_object() -> ErrorObject {
 /// ([`super::rounds`]).
 pub fn to_legacy(method: &Method, result: Raw) -> Result<Raw, ErrorObject> {
     let refuse = |what: &str| Err(ErrorObject::new(INTERNAL_ERROR, format!("the server answered with {what}")));
-    let object = Object::scan(&result).ok_or_else(not_an_object)?;
+    // Hints elsewhere mean nothing to anybody: they may stay.
+    let gone: &[&str] = if is_cacheable(method) { &["resultType", "ttlMs", "cacheScope"] } else { &["resultType"] };
+    let read: &[&str] = match method {
+        Method::ToolsList => &["tools"],
+        Method::ToolsCall => &["structuredContent"],
+        _ => &[],
+    };
+    let object = Object::scan_for(&result, &[gone, read].concat()).ok_or_else(not_an_object)?;
     match kind_said(object.get("resultType")) {
         ResultKind::Complete => {}
         ResultKind::InputRequired => return refuse("a question that cannot be asked here"),
         ResultKind::Task => return refuse("a task that was not asked for"),
         ResultKind::Unknown(other) => return refuse(&format!("an unknown result type `{other:.40}`")),
     }
-    let mut edits: Vec<(&str, Option<Raw>)> = ["resultType", "ttlMs", "cacheScope"].map(|key| (key, None)).into();
+    let mut edits: Vec<(&str, Option<Raw>)> = gone.iter().map(|key| (*key, None)).collect();
     match method {
         Method::ToolsList => edits.extend(tools::each(&object, tools_to_legacy).map(|tools| ("tools", Some(tools)))),
-        Method::ToolsCall => {
-            if let Some(structured) = object.get("structuredContent").filter(|value| value.first() != Some(&b'{')) {
-                edits.push(("structuredContent", None));
-                if object.get("content").is_none_or(|content| is_empty_array(&content)) {
-                    edits.push(("content", Some(text_content(&structured))));
-                }
-            }
-        }
+        Method::ToolsCall => edits.extend(unstructured(&result, object.get("structuredContent"))),
         _ => {}
     }
     let touched = edits.iter().any(|(key, value)| value.is_some() || object.get(key).is_some());
-    Ok(if touched { object.edit(&borrowed(&edits)) } else { result })
+    if !touched {
+        return Ok(result);
+    }
+    // One that is edited is scanned whole: where there is no `content`, it is added.
+    let whole = edits.iter().any(|(key, _)| *key == "content").then(|| Object::scan(&result)).flatten();
+    Ok(whole.unwrap_or(object).edit(&borrowed(&edits)))
+}
+
+/// What becomes of a structured content that is no object: legacy clients refuse it, and read the text.
+fn unstructured(result: &Raw, structured: Option<Raw>) -> Vec<(&'static str, Option<Raw>)> {
+    let Some(structured) = structured.filter(|value| value.first() != Some(&b'{')) else { return Vec::new() };
+    let content = Object::scan(result).and_then(|result| result.get("content"));
+    let has_text = content.is_some_and(|content| !is_empty_array(&content));
+    let text = (!has_text).then(|| ("content", Some(text_content(&structured))));
+    std::iter::once(("structuredContent", None)).chain(text).collect()
 }
 
 fn borrowed<'a>(edits: &'a [(&'a str, Option<Raw>)]) -> Vec<(&'a str, Option<&'a [u8]>)> {
@@ -226,7 +207,7 @@ mod tests {
     fn what_a_modern_result_must_have_is_added() {
         let call = |text: &str| modern(&Method::ToolsCall, text).expect("an object");
         assert_eq!(call("{}"), format!(r#"{{"resultType":"complete",{STAMPED}}}"#));
-        assert_eq!(call(r#"{ "content":[] }"#), format!(r#"{{"resultType":"complete",{STAMPED},"content":[] }}"#));
+        assert_eq!(call(r#"{ "content":[] }"#), format!(r#"{{"content":[],"resultType":"complete",{STAMPED}}}"#));
         assert_eq!(
             call(
                 r#"{"content":[],"_meta":{"v":1,"io.modelcontextprotocol/serverInfo":{}},"resultType":"input_required"}"#
@@ -236,7 +217,7 @@ mod tests {
         assert_eq!(call(r#"{"_meta":null}"#), format!(r#"{{{STAMPED},"resultType":"complete"}}"#));
         assert_eq!(
             modern(&Method::ResourcesRead, r#"{"contents":[]}"#).expect("an object"),
-            format!(r#"{{"resultType":"complete","ttlMs":0,"cacheScope":"private",{STAMPED},"contents":[]}}"#)
+            format!(r#"{{"contents":[],"resultType":"complete","ttlMs":0,"cacheScope":"private",{STAMPED}}}"#)
         );
         assert_eq!(
             modern(&Method::PromptsList, r#"{"ttlMs":9,"prompts":[],"cacheScope":"public"}"#).expect("an object"),
@@ -263,7 +244,7 @@ mod tests {
         let info = raw("{}");
         let stamp = Stamp { server_info: &info, ttl_ms: 0, scope: "private" };
         let pieces = to_modern(&Method::ToolsCall, &text, &stamp).expect("an object");
-        assert_eq!((pieces.len(), pieces[1].as_ptr()), (2, text[1..].as_ptr()));
+        assert_eq!((pieces.len(), pieces[1].as_ptr()), (3, text[1..].as_ptr()));
         let same = to_legacy(&Method::ToolsCall, text.clone()).expect("complete");
         assert_eq!(same.as_ptr(), text.as_ptr());
     }
@@ -360,9 +341,7 @@ mod tests {
             prop_assert_eq!(kind(&raw(&text)), ResultKind::Complete);
             let seen: Value = serde_json::from_str(&legacy(&Method::ToolsCall, &text)).expect("json");
             let members = tree.as_object_mut().expect("object");
-            for key in ["resultType", "ttlMs", "cacheScope"] {
-                members.shift_remove(key);
-            }
+            members.shift_remove("resultType");
             if let Some(structured) = members.get("structuredContent").filter(|value| !value.is_object()).cloned() {
                 members.shift_remove("structuredContent");
                 if members.get("content").is_none_or(|content| content == &json!([])) {

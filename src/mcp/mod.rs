@@ -11,6 +11,7 @@ pub mod message;
 pub mod meta;
 pub mod method;
 pub mod scan;
+mod skim;
 pub mod splice;
 pub mod sse;
 pub mod version;

@@ -11,6 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Raw;
 use super::scan::{self, Member};
+use super::skim;
 
 /// A shallow view of one object: where its members are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub struct Object {
     raw: Bytes,
     members: Vec<Member>,
 }
+
+/// Smaller objects are scanned faster than searched.
+const SKIM_BYTES_MIN: usize = 8 << 10;
 
 /// A member that may occur once occurs twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +34,15 @@ impl Object {
         let start = scan::skip_space(raw, 0);
         let members = scan::members(raw, start)?.collect::<Result<Vec<_>, _>>().ok()?;
         Some(Self { raw: raw.clone(), members })
+    }
+
+    /// The same for an object of which only `keys` matter: all others may be one, which has no name. For reading and
+    /// editing these in a large object, whose payload then is searched and not scanned.
+    pub fn scan_for(raw: &Raw, keys: &[&str]) -> Option<Self> {
+        match (raw.len() >= SKIM_BYTES_MIN).then(|| skim::members(raw, keys)).flatten() {
+            Some(members) => Some(Self { raw: raw.clone(), members }),
+            None => Self::scan(raw),
+        }
     }
 
     /// An object whose members were found while what holds it was scanned: `members` are ranges of that text, in which
@@ -293,6 +306,17 @@ mod tests {
         assert_eq!(pieces.concat(), format!(r#"{{"long":{long},"b":3,"c":4}}"#).as_bytes());
         assert_eq!((pieces.len(), pieces[1].as_ptr()), (3, text[7..].as_ptr()));
         assert_eq!(Object::scan(&raw(r#"{"a":1}"#)).expect("object").pieces(&[("a", None)]), ["{}"]);
+    }
+
+    #[test]
+    fn a_large_object_is_edited_as_a_small_one() {
+        let payload = "x".repeat(SKIM_BYTES_MIN);
+        let text = raw(&format!(r#"{{"_meta":{{"a":1}}, "x":"{payload}", "y":[] ,"task":{{}}}}"#));
+        let object = Object::scan_for(&text, &["_meta", "task", "z"]).expect("object");
+        assert_eq!((object.members.len(), object.get("_meta")), (3, Some(raw(r#"{"a":1}"#))));
+        let edits: [(&str, Option<&[u8]>); 3] = [("_meta", Some(b"{}")), ("task", None), ("z", Some(b"1"))];
+        assert_eq!(object.edit(&edits), Object::scan(&text).expect("object").edit(&edits));
+        assert_eq!(object.edit(&edits), format!(r#"{{"_meta":{{}},"x":"{payload}", "y":[],"z":1}}"#));
     }
 
     #[test]
