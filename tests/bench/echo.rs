@@ -1,5 +1,7 @@
 //! The child of the bench: a minimal stdio MCP server with one tool, `echo`, that returns its argument `v` as text.
 //!
+//! With `--modern` it speaks 2026-07-28 and nothing else; without, only the revisions with a handshake.
+//!
 //! In: lines on stdin. Out: one line per request on stdout, in the order of the requests. Owns two buffers. May not: do
 //! anything that hides what a gateway costs, so it is single-threaded, splices the id and the argument as raw bytes and
 //! writes once per read.
@@ -15,6 +17,9 @@ use serde_json::value::RawValue;
 const READ_BYTES: usize = 128 << 10;
 
 const TOOLS: &[u8] = br#"{"tools":[{"name":"echo","description":"Returns v","inputSchema":{"type":"object","properties":{"v":{"type":"string"}},"required":["v"]}}]}"#;
+
+const MODERN_TOOLS: &[u8] = br#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[{"name":"echo","description":"Returns v","inputSchema":{"type":"object","properties":{"v":{"type":"string"}},"required":["v"]}}]}"#;
+const DISCOVERED: &[u8] = br#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench-echo","version":"1.0.0"}}}"#;
 
 /// What the echo server reads of a message. The `tools/call` parameters are part of it, so that one pass is enough.
 #[derive(Deserialize)]
@@ -42,6 +47,7 @@ struct Arguments<'a> {
 }
 
 fn main() -> io::Result<()> {
+    let is_modern = std::env::args().any(|arg| arg == "--modern");
     // The bare descriptors: std's own buffers would add a copy each way.
     let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -60,7 +66,7 @@ fn main() -> io::Result<()> {
         let mut start = 0;
         while let Some(found) = memchr::memchr(b'\n', &input[searched..filled]) {
             let end = searched + found;
-            answer(&input[start..end], &mut output);
+            answer(&input[start..end], is_modern, &mut output);
             start = end + 1;
             searched = start;
         }
@@ -75,7 +81,7 @@ fn main() -> io::Result<()> {
 }
 
 /// Appends the answer to one line, if it asks for one.
-fn answer(line: &[u8], output: &mut Vec<u8>) {
+fn answer(line: &[u8], is_modern: bool, output: &mut Vec<u8>) {
     let Ok(request) = serde_json::from_slice::<Request<'_>>(line) else {
         return;
     };
@@ -93,10 +99,12 @@ fn answer(line: &[u8], output: &mut Vec<u8>) {
     match method {
         "tools/call" => {
             let v = request.params.arguments.v.map_or("null", RawValue::get).as_bytes();
-            result(output, &[br#"{"content":[{"type":"text","text":"#, v, b"}]}"]);
+            let start: &[u8] = if is_modern { br#"{"resultType":"complete","content""# } else { br#"{"content""# };
+            result(output, &[start, br#":[{"type":"text","text":"#, v, b"}]}"]);
         }
-        "tools/list" => result(output, &[TOOLS]),
-        "initialize" => {
+        "tools/list" => result(output, &[if is_modern { MODERN_TOOLS } else { TOOLS }]),
+        "server/discover" if is_modern => result(output, &[DISCOVERED]),
+        "initialize" if !is_modern => {
             let version = request.params.protocol_version.unwrap_or("2025-11-25").as_bytes();
             let rest = br#"","capabilities":{"tools":{}},"serverInfo":{"name":"bench-echo","version":"1.0.0"}}"#;
             result(output, &[br#"{"protocolVersion":""#, version, rest]);

@@ -13,6 +13,10 @@ use crate::http::Reply;
 
 /// The revision that the sessions of the bench speak.
 const REVISION: &str = "2025-11-25";
+/// The revision of modern requests.
+const MODERN: &str = "2026-07-28";
+/// What follows the arguments of a modern request.
+const CLAIMS: &str = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1.0.0"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 /// What a client sends first.
 pub const INITIALIZE: &str = r#"{"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1.0.0"}},"jsonrpc":"2.0","id":0}"#;
@@ -45,6 +49,8 @@ pub struct Target {
     pub path: &'static str,
     /// The session that requests name.
     pub session: Option<String>,
+    /// Whether requests are modern: each for itself, without a session.
+    pub is_modern: bool,
 }
 
 impl Target {
@@ -53,10 +59,15 @@ impl Target {
         let written = write!(
             out,
             "{method} {} HTTP/1.1\r\nhost: {}\r\nconnection: keep-alive\r\nuser-agent: bench\r\naccept: {accept}\r\n\
-             mcp-protocol-version: {REVISION}\r\n",
-            self.path, self.address,
+             mcp-protocol-version: {}\r\n",
+            self.path,
+            self.address,
+            if self.is_modern { MODERN } else { REVISION },
         );
         written.expect("a Vec takes every write");
+        if self.is_modern {
+            out.extend_from_slice(b"mcp-method: tools/call\r\nmcp-name: echo\r\n");
+        }
         if let Some(session) = &self.session {
             write!(out, "mcp-session-id: {session}\r\n").expect("a Vec takes every write");
         }
@@ -130,7 +141,8 @@ impl EchoCall {
         let mut nonce = &mut self.buffer[self.value_at..self.value_at + NONCE_BYTES];
         write!(nonce, "{:08x}{id:08x}", self.session_number).expect("both parts have eight digits");
         self.buffer.truncate(self.value_end);
-        write!(self.buffer, r#""}}}},"jsonrpc":"2.0","id":{id}}}"#).expect("a Vec takes every write");
+        let claims = if self.target.is_modern { CLAIMS } else { "" };
+        write!(self.buffer, r#""}}{claims}}},"jsonrpc":"2.0","id":{id}}}"#).expect("a Vec takes every write");
         self.head.clear();
         let body_bytes = self.buffer.len() - HEAD_BYTES;
         let accept = "application/json, text/event-stream";
@@ -161,16 +173,19 @@ impl EchoCall {
         Ok(())
     }
 
+    /// The id and the value, where they must be; what a modern result holds besides is not looked at.
     fn is_exactly(&self, body: &[u8]) -> bool {
+        const CONTENT: &[u8] = br#""content":[{"type":"text","text":""#;
         let mut start = [0; 48];
         let mut rest = &mut start[..];
-        write!(rest, r#"{{"jsonrpc":"2.0","id":{}"#, self.id).expect("an id has at most 20 digits");
+        write!(rest, r#"{{"jsonrpc":"2.0","id":{},"result":{{"#, self.id).expect("an id has at most 20 digits");
         let unused = rest.len();
         let start = &start[..start.len() - unused];
-        body.strip_prefix(start)
-            .and_then(|rest| rest.strip_prefix(br#","result":{"content":[{"type":"text","text":""#))
-            .and_then(|rest| rest.strip_prefix(self.value()))
-            .is_some_and(|rest| rest == br#""}]}}"#)
+        let Some(result) = body.strip_prefix(start) else { return false };
+        let head = &result[..result.len().min(HEAD_BYTES)];
+        let Some(at) = memchr::memmem::find(head, CONTENT) else { return false };
+        let value = &result[at + CONTENT.len()..];
+        value.strip_prefix(self.value()).is_some_and(|rest| rest.starts_with(br#""}]"#))
     }
 }
 

@@ -54,6 +54,8 @@ struct Args {
 enum Part {
     /// Latency, throughput and CPU per call.
     Calls,
+    /// The same for client and server of either era.
+    Eras,
     /// Time to a ready session.
     Session,
     /// Memory, idle and per session.
@@ -121,6 +123,9 @@ async fn measure(args: &Args, programs: &Programs, pace: Pace) -> Result<Report>
     }
     if wants(Part::Calls) {
         parts::calls(programs, pace, true, &mut report).await?;
+    }
+    if wants(Part::Eras) {
+        parts::eras(programs, pace, &mut report).await?;
     }
     if wants(Part::Session) {
         parts::warm_session(programs, pace, &mut report).await?;

@@ -53,6 +53,62 @@ fn median(mut figures: Vec<f64>) -> Option<f64> {
     Some(if figures.len() % 2 == 1 { *high } else { f64::midpoint(*high, figures[middle - 1]) })
 }
 
+/// Client and server of either era: against the floor, and what a translation costs over a call that needs none.
+pub async fn eras(programs: &Programs, pace: Pace, report: &mut Report) -> Result<()> {
+    let home = Home::of_both_eras(programs)?;
+    let hub = home.serve(programs)?;
+    let floor = floor(programs)?;
+    let cells = [
+        ("modern client, modern server", true, 1),
+        ("modern client, legacy server", true, 0),
+        ("legacy client, modern server", false, 1),
+        ("legacy client, legacy server", false, 0),
+    ];
+    let sides: Vec<Gateway> =
+        cells.iter().map(|(_, modern, server)| hub.at(home.server_address(*server), *modern)).collect();
+    let wanted = |load: &Load| pace.bytes.is_none_or(|bytes| bytes == load.bytes) && load.bytes != 10_000;
+    for load in LOADS.into_iter().filter(wanted) {
+        let mut of_cells: [Vec<Run>; 4] = Default::default();
+        let mut of_floor = Vec::new();
+        for round in 0..pace.rounds {
+            // Who goes first changes, so that a slow drift of the machine hits all alike.
+            for turn in 0..=cells.len() {
+                match (round + turn) % (cells.len() + 1) {
+                    cell if cell < cells.len() => {
+                        let run = drive(&sides[cell], load, pace.round).await.context(cells[cell].0)?;
+                        of_cells[cell].push(run);
+                    }
+                    _ => of_floor.push(drive(&floor, load, pace.round).await.context("floor")?),
+                }
+            }
+        }
+        for (cell, runs) in cells.iter().zip(&of_cells) {
+            rows(&format!("{}: {}", cell.0, load.title()), load, runs, &of_floor, report);
+            count(cell.0, load, runs, report);
+        }
+        count("floor", load, &of_floor, report);
+        let [same, spliced, ..] = &of_cells;
+        let part = format!("What the translation costs over modern to modern: {}", load.title());
+        let mut row = |what: &str, figure: &Figure| {
+            report.rows.push(Row {
+                part: part.clone(),
+                what: what.to_owned(),
+                unit: Unit::Time,
+                hub: figure.over(spliced),
+                floor: figure.over(same),
+                ratio: figure.ratio(spliced, same),
+                goal: Some(Goal::Ratio(1.1)),
+            });
+        };
+        if load.sessions == 1 {
+            row("p50", &Figure { of: |run| run.percentile(50), per_call: false });
+        } else {
+            row("CPU of hub per call", &Figure { of: |run| run.cpu.gateway, per_call: true });
+        }
+    }
+    Ok(())
+}
+
 /// Latency, throughput and CPU per call, under each load.
 pub async fn calls(programs: &Programs, pace: Pace, with_hub: bool, report: &mut Report) -> Result<()> {
     let home = Home::new(programs, 1, 0)?;
@@ -73,14 +129,19 @@ pub async fn calls(programs: &Programs, pace: Pace, with_hub: bool, report: &mut
                 }
             }
         }
-        rows(load, &of_hub, &of_floor, report);
+        rows(&load.title(), load, &of_hub, &of_floor, report);
         for (name, runs) in [("hub", &of_hub), ("floor", &of_floor)] {
-            report.replies += runs.iter().map(Run::calls).sum::<f64>();
-            let faults = runs.iter().flat_map(|run| &run.faults);
-            report.faults.extend(faults.map(|fault| format!("{name}, {}: {fault}", load.title())));
+            count(name, load, runs, report);
         }
     }
     Ok(())
+}
+
+/// Adds up what was right, and keeps what was not.
+fn count(name: &str, load: Load, runs: &[Run], report: &mut Report) {
+    report.replies += runs.iter().map(Run::calls).sum::<f64>();
+    let faults = runs.iter().flat_map(|run| &run.faults);
+    report.faults.extend(faults.map(|fault| format!("{name}, {}: {fault}", load.title())));
 }
 
 /// A figure of many runs, and how to compare two of them.
@@ -109,10 +170,10 @@ impl Figure {
     }
 }
 
-fn rows(load: Load, hub: &[Run], floor: &[Run], report: &mut Report) {
+fn rows(part: &str, load: Load, hub: &[Run], floor: &[Run], report: &mut Report) {
     let mut row = |what: &str, unit, figure: &Figure, goal| {
         report.rows.push(Row {
-            part: load.title(),
+            part: part.to_owned(),
             what: what.to_owned(),
             unit,
             hub: figure.over(hub),

@@ -8,6 +8,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -36,7 +37,7 @@ pub struct Programs {
 /// Something that forwards calls to an echo server.
 pub struct Gateway {
     /// The process.
-    pub running: Running,
+    pub running: Arc<Running>,
     /// Where the echo server is served.
     pub target: Target,
     /// Whether it wants sessions.
@@ -53,14 +54,25 @@ pub struct Home {
 impl Home {
     /// A config with one `eager` server that is named first, and `lazy` ones that nobody calls.
     pub fn new(programs: &Programs, eager: usize, lazy: usize) -> Result<Self> {
+        Self::with(programs, eager, lazy, 0)
+    }
+
+    /// Two eager servers: one legacy, one modern.
+    pub fn of_both_eras(programs: &Programs) -> Result<Self> {
+        Self::with(programs, 2, 0, 1)
+    }
+
+    /// The last `modern` of them speak the modern era.
+    fn with(programs: &Programs, eager: usize, lazy: usize, modern: usize) -> Result<Self> {
         let dir = TempDir::with_prefix("hub-bench-")?;
         let ports = free_ports(1 + eager + lazy)?;
         let mut config = format!("[hub]\nport = {}\n", ports[0]);
         for (number, port) in ports[1..].iter().enumerate() {
+            let args = if number + modern < eager + lazy { "" } else { "\"--modern\"" };
             let start = if number < eager { "eager" } else { "lazy" };
             write!(
                 config,
-                "\n[servers.echo{number}]\ncommand = {:?}\nport = {port}\nstart = \"{start}\"\nshare = \"shared\"\n",
+                "\n[servers.echo{number}]\ncommand = {:?}\nargs = [{args}]\nport = {port}\nstart = \"{start}\"\nshare = \"shared\"\n",
                 programs.echo.to_str().context("the path of the echo server is not UTF-8")?,
             )?;
         }
@@ -73,9 +85,9 @@ impl Home {
         (Ipv4Addr::LOCALHOST, self.ports[0]).into()
     }
 
-    /// Where the first server is served.
-    pub fn server_address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports[1]).into()
+    /// Where a server is served, counted from 0.
+    pub fn server_address(&self, number: usize) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[1 + number]).into()
     }
 
     /// Starts hub here, without waiting for anything.
@@ -105,22 +117,28 @@ impl Home {
     pub fn serve(&self, programs: &Programs) -> Result<Gateway> {
         let running = self.start(programs)?;
         running.wait_ready().with_context(|| format!("hub did not start:\n{}", self.log_tail()))?;
-        let target = Target { address: self.server_address(), path: "/mcp", session: None };
-        Ok(Gateway { running, target, is_hub: true })
+        let target = Target { address: self.server_address(0), path: "/mcp", session: None, is_modern: false };
+        Ok(Gateway { running: Arc::new(running), target, is_hub: true })
     }
 }
 
 /// Starts the floor.
 pub fn floor(programs: &Programs) -> Result<Gateway> {
     let running = Running::start(Command::new(&programs.floor).arg(&programs.echo))?;
-    let target = Target { address: running.wait_ready()?, path: "/mcp", session: None };
-    Ok(Gateway { running, target, is_hub: false })
+    let target = Target { address: running.wait_ready()?, path: "/mcp", session: None, is_modern: false };
+    Ok(Gateway { running: Arc::new(running), target, is_hub: false })
 }
 
 impl Gateway {
+    /// The same process, for clients of an era, at a server.
+    pub fn at(&self, address: SocketAddr, is_modern: bool) -> Self {
+        let target = Target { address, is_modern, ..self.target.clone() };
+        Self { running: self.running.clone(), target, is_hub: self.is_hub }
+    }
+
     /// Opens a session, if this gateway wants one.
     pub async fn open_session(&self, conn: &mut Conn) -> Result<Target> {
-        if !self.is_hub {
+        if !self.is_hub || self.target.is_modern {
             return Ok(self.target.clone());
         }
         let reply = conn.exchange(&self.target.post(INITIALIZE)).await.context("initialize")?;
