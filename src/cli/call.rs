@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::control::proto::{Call, Called, Tools};
+use crate::mcp::error::MISSING_CAPABILITY;
 
 use super::args::CallArgs;
 use super::arguments::arguments;
@@ -73,6 +74,9 @@ fn refused(error: &RawValue, tool: &str, known: &[Tool]) -> Failure {
     let parsed: Value = serde_json::from_str(error.get()).unwrap_or_default();
     let message = parsed.get("message").and_then(Value::as_str).unwrap_or(error.get());
     let failure = Failure::new(Exit::Failed, message);
+    if parsed.get("code").and_then(Value::as_i64) == Some(MISSING_CAPABILITY) {
+        return failure.hint("the tool has to ask its caller something; call it from a client that can ask you");
+    }
     if known.is_empty() || known.iter().any(|known| known.name == tool) {
         return failure;
     }

@@ -6,13 +6,14 @@
 use std::fmt::Write as _;
 
 use crate::control::proto::{Server, Status};
+use crate::mcp::Era;
 use crate::server::State;
 
 use super::harmless::harmless;
 use super::out::{Out, Tone, bytes, span};
 
-const HEADER: [&str; 11] =
-    ["NAME", "STATE", "PORT", "PROCS", "MEM", "CPU", "SESSIONS", "CALLS", "ERRORS", "RESTARTS", "UPTIME"];
+const HEADER: [&str; 12] =
+    ["NAME", "STATE", "PROTOCOL", "PORT", "PROCS", "MEM", "CPU", "SESSIONS", "CALLS", "ERRORS", "RESTARTS", "UPTIME"];
 
 /// The whole page, with its last newline.
 pub(super) fn page(status: &Status, out: &Out) -> String {
@@ -28,7 +29,7 @@ pub(super) fn page(status: &Status, out: &Out) -> String {
         return page;
     }
     let rows = status.servers.iter().map(row).chain([totals(status)]).collect();
-    page.push_str(&out.table(&HEADER, &HEADER[2..], rows));
+    page.push_str(&out.table(&HEADER, &HEADER[3..], rows));
     page.push('\n');
     page.push_str(&estimate(status, out));
     for server in &status.servers {
@@ -61,6 +62,7 @@ fn row(server: &Server) -> Vec<(String, Tone)> {
     vec![
         (server.name.clone(), Tone::Strong),
         (server.state.as_str().to_owned(), tone(server.state)),
+        quiet_if(server.era.is_none(), protocol(server.era, &server.protocol_version)),
         (server.port.to_string(), Tone::Plain),
         quiet_if(stopped, server.processes.to_string()),
         quiet_if(stopped, bytes(server.pss_bytes)),
@@ -73,6 +75,12 @@ fn row(server: &Server) -> Vec<(String, Tone)> {
     ]
 }
 
+/// What a server speaks, for people: the revision is its own word.
+pub(super) fn protocol(era: Option<Era>, version: &str) -> String {
+    let era = era.map_or("", Era::as_str);
+    format!("{} {era}", harmless(version)).trim().to_owned()
+}
+
 fn totals(status: &Status) -> Vec<(String, Tone)> {
     let sum = |pick: fn(&Server) -> u64| status.servers.iter().map(pick).sum::<u64>().to_string();
     let cpu: f64 = status.servers.iter().map(|server| server.cpu_percent).sum();
@@ -80,6 +88,7 @@ fn totals(status: &Status) -> Vec<(String, Tone)> {
     let cells = [
         if totals.servers == 1 { "1 server".to_owned() } else { format!("{} servers", totals.servers) },
         format!("{} ready", totals.ready),
+        String::new(),
         String::new(),
         totals.processes.to_string(),
         bytes(totals.pss_bytes),
@@ -161,7 +170,7 @@ mod tests {
     fn status() -> Status {
         let server = serde_json::json!({
             "name": "github", "state": "failed", "url": "http://127.0.0.1:18901/mcp", "port": 18901, "share": "shared",
-            "share_reason": "", "era": null, "protocol_version": "", "instances": [], "processes": 0, "rss_bytes": 0,
+            "share_reason": "", "era": "modern", "protocol_version": "2026-07-28", "instances": [], "processes": 0, "rss_bytes": 0,
             "pss_bytes": 0, "cpu_percent": 0.0, "sessions": 2, "in_flight": 0, "calls": 7, "errors": 1, "restarts": 10,
             "uptime_seconds": 0, "tools": 0,
             "last_failure": { "stage": "initialize", "message": "it left\nno token", "since": "T", "exit": "exit code 1" }
@@ -175,6 +184,13 @@ mod tests {
             "without_hub": { "processes": 8, "pss_bytes": 1_200_000_000, "assumption": "each of the 2 sessions" }
         });
         serde_json::from_value(document).expect("a status")
+    }
+
+    #[test]
+    fn what_a_server_says_of_its_revision_cannot_drive_the_terminal() {
+        assert_eq!(protocol(Some(Era::Legacy), "2025-11-25"), "2025-11-25 legacy");
+        assert!(!protocol(Some(Era::Legacy), "\u{1b}[2J").contains('\u{1b}'));
+        assert_eq!(protocol(None, ""), "");
     }
 
     #[test]
@@ -198,9 +214,9 @@ hub 0.1.0   http://127.0.0.1:18900/mcp   pid 7   up 1m 0s   9.0 MB itself
 hub.toml was not applied; what runs is the last good one:
   line 3
 
-NAME      STATE     PORT  PROCS  MEM   CPU  SESSIONS  CALLS  ERRORS  RESTARTS  UPTIME
-github    failed   18901      -    -     -         2      7       1        10       -
-1 server  0 ready             0  0 B  0.0%         2      7       1        10
+NAME      STATE    PROTOCOL            PORT  PROCS  MEM   CPU  SESSIONS  CALLS  ERRORS  RESTARTS  UPTIME
+github    failed   2026-07-28 modern  18901      -    -     -         2      7       1        10       -
+1 server  0 ready                                0  0 B  0.0%         2      7       1        10
 
 without hub ≈ 8 processes, 1.2 GB   (now 0 processes, 9.0 MB with hub itself)
 each of the 2 sessions

@@ -14,6 +14,7 @@ use super::args::ToolsArgs;
 use super::failure::Failure;
 use super::harmless::harmless;
 use super::out::{Out, Tone, first_line};
+use super::page::protocol;
 use super::resolve::Setting;
 
 /// What of a tool is shown or used.
@@ -59,7 +60,9 @@ fn page(server: &ServerTools, out: &Out) -> String {
         return format!("{name}: no list yet ({state}; {why})\n");
     };
     let plural = if tools.len() == 1 { "" } else { "s" };
-    let mut page = format!("{name}: {} tool{plural}\n", tools.len());
+    let spoken = protocol(server.era, &server.protocol_version);
+    let spoken = if spoken.is_empty() { spoken } else { format!("   {}", out.paint(Tone::Faint, &spoken)) };
+    let mut page = format!("{name}: {} tool{plural}{spoken}\n", tools.len());
     let longest = tools.iter().map(|tool| tool.name.chars().count()).max().unwrap_or(0);
     let room = out.width().map_or(100, |width| width.saturating_sub(longest + 4)).max(20);
     for tool in &tools {

@@ -154,6 +154,10 @@ pub struct ServerTools {
     pub server: String,
     /// Where it is in its life.
     pub state: State,
+    /// How its child was opened; `null` before the first handshake.
+    pub era: Option<Era>,
+    /// What its child speaks; empty before the first handshake.
+    pub protocol_version: String,
     /// As the server describes them; `null` when no list ever succeeded (which is not the same as no tools).
     pub tools: Option<Vec<Box<RawValue>>>,
 }

@@ -36,7 +36,14 @@ fn of(server: &Registered) -> ServerTools {
     let snapshot = server.handle.as_ref().ok().map(ServerHandle::snapshot);
     let tools = snapshot.as_ref().and_then(|snapshot| snapshot.lists.get(ListKind::Tools));
     let tools = tools.map(|list| list.items.iter().filter_map(boxed).collect());
-    ServerTools { server: server.name.to_string(), state: server.state(), tools }
+    let handshake = snapshot.as_ref().and_then(|snapshot| snapshot.handshake.as_ref());
+    ServerTools {
+        server: server.name.to_string(),
+        state: server.state(),
+        era: handshake.map(|handshake| handshake.era),
+        protocol_version: handshake.map(|handshake| handshake.version.clone()).unwrap_or_default(),
+        tools,
+    }
 }
 
 /// Raw bytes of a child as JSON text; they were validated when they were received.

@@ -14,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry;
 
 use crate::limits;
+use crate::mcp::ProtocolVersion;
 use crate::server::snapshot::LATENCY_BOUNDS_US;
 use crate::server::usage::{Survey, Surveyed};
 use crate::server::{Counters, State};
@@ -113,6 +114,23 @@ impl Scrape {
         Ok(())
     }
 
+    /// One series per server that has shown what it speaks.
+    fn protocols(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "1 for the era and revision that the server speaks.";
+        let mut family = encoder.encode_descriptor("server_protocol", help, None, MetricType::Gauge)?;
+        for server in &self.survey.servers {
+            let handshake = server.snapshot.as_ref().and_then(|snapshot| snapshot.handshake.as_ref());
+            if let Some(handshake) = handshake {
+                // A server may call its revision anything.
+                let revision = ProtocolVersion::parse(&handshake.version).map_or("other", ProtocolVersion::as_str);
+                let name = server.server.name.as_str();
+                let labels = [("server", name), ("era", handshake.era.as_str()), ("revision", revision)];
+                family.encode_family(&labels)?.encode_gauge(&1)?;
+            }
+        }
+        Ok(())
+    }
+
     fn totals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let totals: [Pick<AtomicU64>; 4] = [
             ("calls", "Calls that were accepted.", |counters| &counters.calls),
@@ -157,6 +175,7 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.hub(&mut encoder)?;
         self.states(&mut encoder)?;
+        self.protocols(&mut encoder)?;
         self.totals(&mut encoder)?;
         self.levels(&mut encoder)?;
         self.costs(&mut encoder)

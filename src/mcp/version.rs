@@ -15,6 +15,16 @@ pub enum Era {
     Modern,
 }
 
+impl Era {
+    /// Its name, as in `status --json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+}
+
 /// A revision of the protocol that hub speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProtocolVersion {

@@ -5,8 +5,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::bridge::capabilities::server_to_legacy;
 use crate::mcp::splice::Object;
-use crate::mcp::{ClientCapabilities, ErrorObject, ProtocolVersion, Raw};
+use crate::mcp::{ClientCapabilities, Era, ErrorObject, ProtocolVersion, Raw};
 use crate::server::Handshake;
 
 /// What a client said of itself.
@@ -72,6 +73,9 @@ pub fn tasks_usable(version: ProtocolVersion, handshake: &Handshake) -> bool {
 
 /// The server's capabilities as a session is told: lists can always change (hub itself says so after a restart).
 fn capabilities(version: ProtocolVersion, handshake: &Handshake) -> Raw {
+    if handshake.era == Era::Modern {
+        return server_to_legacy(&handshake.capabilities);
+    }
     let Some(all) = Object::scan(&handshake.capabilities) else { return Bytes::from_static(b"{}") };
     let mut edits: Vec<(&str, Option<Raw>)> = Vec::new();
     for key in ["tools", "prompts", "resources"] {
@@ -89,7 +93,6 @@ fn capabilities(version: ProtocolVersion, handshake: &Handshake) -> Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mcp::Era;
 
     fn raw(text: &'static str) -> Raw {
         Bytes::from_static(text.as_bytes())
@@ -115,6 +118,17 @@ mod tests {
             answer(hello.version, &handshake("2025-11-25", r#"{"tools":{},"tasks":{"list":{}},"x":{"y":1}}"#)),
             r#"{"protocolVersion":"2024-11-05","capabilities":{"tools":{"listChanged":true},"x":{"y":1}},"serverInfo":{"name":"x","version":"1"},"instructions":"be nice"}"#
         );
+    }
+
+    #[test]
+    fn a_modern_server_in_the_words_of_a_session() {
+        let capabilities = r#"{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}},"logging":{}}"#;
+        let modern = Handshake { era: Era::Modern, ..handshake("2026-07-28", capabilities) };
+        assert_eq!(
+            answer(ProtocolVersion::V2025_11_25, &modern),
+            r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"logging":{}},"serverInfo":{"name":"x","version":"1"},"instructions":"be nice"}"#
+        );
+        assert!(!tasks_usable(ProtocolVersion::V2025_11_25, &modern));
     }
 
     #[test]

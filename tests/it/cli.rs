@@ -144,6 +144,22 @@ fn call() {
     }
 }
 
+/// A modern server is called as any other; what only a person could answer is said to be so.
+#[test]
+fn call_of_a_modern_server() {
+    let hub = Hub::start(Setup::of([Fake::new("a").arg("--profile", "M")]));
+    let output = hub.run(&["call", "a", "echo", "v=hello"]);
+    assert!(output.stdout.contains("hello") && output.stderr.is_empty(), "{output:?}");
+    assert!(hub.run(&["tools", "a"]).stdout.contains("2026-07-28 modern"));
+    assert!(hub.run(&["status"]).stdout.contains("2026-07-28 modern"));
+    let document: Value = serde_json::from_str(&hub.run(&["tools", "a", "--json"]).stdout).expect("JSON");
+    assert_eq!(document["servers"][0]["era"], "modern");
+    assert!(hub.run(&["call", "a", "state_only", "k=2"]).stdout.contains("after 2 rounds"), "it is polled");
+    let asks = hub.cli(&["call", "a", "elicit"]);
+    assert_eq!(asks.code, 1, "{asks:?}");
+    assert!(asks.stderr.contains("hint: ") && asks.stderr.contains("a client that can ask you"), "{asks:?}");
+}
+
 /// Who connects to the control socket and says nothing makes room for those who do.
 #[test]
 fn idle_control_connections() {

@@ -158,6 +158,7 @@ fn metrics() {
         assert!((value(name, labels) - expected).abs() < f64::EPSILON, "{name} {labels:?}\n{text}");
     };
     one("hub_server_state", &[a, "state=\"ready\""], 1.0);
+    one("hub_server_protocol", &[a, "era=\"legacy\"", "revision=\"2025-11-25\""], 1.0);
     one("hub_restarts_total", &[a], 0.0);
     one("hub_errors_total", &[a], 0.0);
     one("hub_in_flight", &[a], 0.0);
