@@ -78,19 +78,16 @@ fn the_legacy_suite_passes_with_a_legacy_server() {
 }
 
 #[test]
-#[ignore = "needs the modern revision"]
 fn the_modern_suite_passes_with_a_modern_server() {
     behind_hub(&MODERN, "modern", "", &[]);
 }
 
 #[test]
-#[ignore = "needs the modern revision"]
 fn the_legacy_suite_passes_with_a_modern_server() {
     behind_hub(&LEGACY, "modern", "", &[]);
 }
 
 #[test]
-#[ignore = "needs the modern revision"]
 fn the_modern_suite_passes_with_a_legacy_server() {
     behind_hub(&MODERN, "legacy", "roots = \"client\"\n", &LEGACY_SERVER);
 }

@@ -32,7 +32,6 @@ const SERVERS: [(&str, &str); 4] =
     [("legacy", "legacy"), ("modern", "modern"), ("dual-python", "modern"), ("dual-rmcp", "modern")];
 
 #[test]
-#[ignore = "needs the modern revision"]
 fn published_clients_of_both_eras_share_servers_of_both_eras() {
     let Some(env) = TestEnv::find() else { return };
     let mark = format!("{}-eras", std::process::id());
