@@ -248,6 +248,12 @@ pub const SUPERVISOR_QUEUE_MAX: usize = 16;
 pub const BLOCKING_THREADS_MAX: usize = 8;
 /// An unused one of them ends after this long.
 pub const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// What the allocator keeps is looked at this often.
+pub const MEMORY_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// It may keep this much more than at its best before it is told to give memory back …
+pub const MEMORY_SLACK_BYTES_MAX: usize = 16 << 20;
+/// … which happens at most this often.
+pub const MEMORY_RELIEF_PAUSE: Duration = Duration::from_mins(1);
 /// Sessions and streams are looked through for what has expired this often.
 pub const SESSION_SWEEP: Duration = Duration::from_secs(5);
 /// After a reload, a port that is not free yet is tried so often …

@@ -8,6 +8,7 @@
 //! clean failure, and no client is ever refused while children install.
 
 mod doors;
+mod memory;
 mod report;
 mod supervisor;
 mod telemetry;
@@ -96,6 +97,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     let (registry, seen) = watch::channel(Arc::new(Registry::default()));
     let (settings, settings_seen) = watch::channel(Arc::new(Settings::from(&config.hub)));
     let aggregate = Aggregate::new(seen.clone());
+    drop(scope.spawn("memory", memory::keep_small(scope.stopping().clone())));
     drop(scope.spawn("aggregate", aggregate.clone().run(scope.stopping().clone())));
     let options = session_options(&config.hub);
     let sessions = Sessions::new(options, Some(started.world.store.clone()), scope.clone());

@@ -7,6 +7,7 @@ pub mod dirs;
 pub mod family;
 pub mod guardian;
 pub mod guarding;
+pub mod memory;
 pub mod pipe;
 pub mod process;
 pub mod process_info;
