@@ -16,7 +16,8 @@ fn script(text: &str) -> Fake {
     let hello = r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"x","version":"1"}}}"#;
     let list = r#"{"jsonrpc":"2.0","id":2,"result":{"tools":[]}}"#;
     let mut fake = Fake::new("a").command("sh", &["-c", text, "server", hello, list]);
-    fake = fake.key("restart", "{ initial = \"10ms\", max = \"20ms\" }");
+    // It answers lines by their order: no probe.
+    fake = fake.key("restart", "{ initial = \"10ms\", max = \"20ms\" }").key("era", "\"legacy\"");
     fake
 }
 
@@ -32,6 +33,19 @@ fn a_late_line_is_no_readiness() {
     let message = failed["last_failure"]["message"].as_str().expect("text");
     assert!(message.contains("initialize was refused: no licence"), "{message}");
     assert!(!hub.log().contains("INFO ready"), "{}", hub.log());
+}
+
+/// A server that ends at the probe is opened again without it: no crash, no restart, no pause.
+#[test]
+fn a_server_that_does_not_bear_the_probe_has_not_crashed() {
+    let slow_again = "{ initial = \"30s\", max = \"30s\" }";
+    let hub = Hub::start(Setup::of([Fake::new("a").arg("--profile", "X").key("restart", slow_again)]));
+    let server = hub.wait_state("a", "ready");
+    assert_eq!((&server["restarts"], &server["last_failure"]), (&json!(0), &json!(null)), "{server}");
+    assert_eq!(hub.journal("a").starts().len(), 2);
+    hub.session("a").call("die", &json!({})).error();
+    hub.session("a").echo("the first death is made good at once, and without a probe");
+    assert_eq!((hub.journal("a").starts().len(), &hub.server("a")["restarts"]), (3, &json!(1)));
 }
 
 /// A server that writes without pause can still be told to stop.
