@@ -148,10 +148,11 @@ impl Parked {
 
     /// The server asks something within this call.
     pub fn ask(&mut self, ask: u64, method: Method, params: Option<&Raw>, now: Duration) -> Vec<Output> {
-        let ended = matches!(self.stage, Stage::Over | Stage::Parked { end: Some(_), .. });
-        if ended || self.round >= self.rules.rounds_max {
-            let why = if ended { "the call has ended" } else { "the call asked its client too often" };
-            return vec![Output::FeedChild { ask, outcome: ErrorObject::new(INTERNAL_ERROR, why).into() }];
+        if matches!(self.stage, Stage::Over | Stage::Parked { end: Some(_), .. }) {
+            return vec![refused(ask, "the call has ended")];
+        }
+        if self.round >= self.rules.rounds_max {
+            return vec![refused(ask, TOO_OFTEN)];
         }
         self.keys += 1;
         let key = format!("i{}", self.keys);
@@ -265,17 +266,19 @@ impl Parked {
     fn put(&mut self, now: Duration) -> Vec<Output> {
         if self.round >= self.rules.rounds_max {
             self.stage = Stage::Attached { put_at: None };
-            let refuse = |open: Open| {
-                let outcome = nobody_answers(&open.method, "the call asked its client too often");
-                Output::FeedChild { ask: open.ask, outcome }
-            };
-            return self.open.drain(..).map(refuse).collect();
+            return self.open.drain(..).map(|open| refused(open.ask, TOO_OFTEN)).collect();
         }
         self.round += 1;
         self.stage = Stage::Parked { expires_at: now + self.rules.expiry, end: None };
         let input_requests = by_key(self.open.iter().map(|open| (open.key.as_str(), &open.request)));
         vec![Output::Answer { input_requests, round: self.round }]
     }
+}
+
+const TOO_OFTEN: &str = "the call asked its client too often";
+
+fn refused(ask: u64, why: &str) -> Output {
+    Output::FeedChild { ask, outcome: ErrorObject::new(INTERNAL_ERROR, why).into() }
 }
 
 #[cfg(test)]

@@ -183,5 +183,12 @@ mod tests {
                 prop_assert_eq!(found, by_scan(text.as_bytes()), "{}", text);
             }
         }
+
+        #[test]
+        fn garbage_is_no_panic(pieces in proptest::collection::vec(proptest::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", "\"", "\\", "\"_meta\"", "\"task\"", "1", " ", "a",
+        ]), 0..16)) {
+            members(pieces.concat().as_bytes(), &KEYS);
+        }
     }
 }

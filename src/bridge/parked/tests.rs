@@ -170,10 +170,9 @@ fn rounds_are_bounded() {
     call.ask(1, Method::Elicitation, None, ms(0));
     assert!(matches!(call.tick(ms(50))[..], [Output::Answer { round: 1, .. }]));
     assert!(matches!(call.attach(1, None, ms(60)).as_deref(), Ok([Output::Answer { round: 2, .. }])));
-    assert_eq!(call.attach(2, None, ms(70)), Ok(vec![fed(1, r#"{"action":"cancel"}"#)]), "too often");
+    assert_eq!(call.attach(2, None, ms(70)), Ok(vec![refused(1, TOO_OFTEN)]));
     assert!(call.is_attached());
-    let refused = call.ask(2, Method::Elicitation, None, ms(80));
-    assert!(matches!(&refused[..], [Output::FeedChild { ask: 2, outcome: Outcome::Error(_) }]));
+    assert_eq!(call.ask(2, Method::Elicitation, None, ms(80)), [refused(2, TOO_OFTEN)]);
     assert_eq!(call.end(result("{}")), [Output::Finish(result("{}"))]);
 }
 
