@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
-use crate::bridge::result::{tools_to_legacy, tools_to_modern};
+use crate::bridge::result::{needs_task, tools_to_legacy, tools_to_modern, tools_with_valid_headers};
 use crate::config::ServerName;
 use crate::limits::UNAVAILABLE_REASON_BYTES_MAX;
 use crate::mcp::splice::Object;
@@ -281,17 +281,25 @@ fn merged(kind: ListKind, members: &[Member], entries: Vec<Entry>) -> Merged {
     Merged::new(kind, generation(kind, members, &unavailable), unavailable, entries)
 }
 
-/// A tool as clients of the other era can read it, and where its name stands in that.
-fn readable(member: &Member, kind: ListKind, reader: Era, item: &Raw, name: &Range<usize>) -> (Raw, Range<usize>) {
+/// An item as clients of that era can read it, and where its name stands in that; `None` if they cannot use it.
+fn readable(
+    member: &Member,
+    kind: ListKind,
+    reader: Era,
+    item: &Raw,
+    name: &Range<usize>,
+) -> Option<(Raw, Range<usize>)> {
     let era = member.handshake().map_or(Era::Legacy, |handshake| handshake.era);
     let edited = match (kind, era, reader) {
         (ListKind::Tools, Era::Modern, Era::Legacy) => tools_to_legacy(item),
+        (ListKind::Tools, Era::Legacy, Era::Modern) if needs_task(item) => return None,
         (ListKind::Tools, Era::Legacy, Era::Modern) => tools_to_modern(item),
-        _ => return (item.clone(), name.clone()),
+        (ListKind::Tools, Era::Modern, Era::Modern) => tools_with_valid_headers(item),
+        _ => return Some((item.clone(), name.clone())),
     };
     let found = Object::scan(&edited).and_then(|tool| tool.get("name"));
     let start = found.as_ref().map_or(name.start, |found| found.as_ptr().addr() - edited.as_ptr().addr());
-    (edited, start..start + name.len())
+    Some((edited, start..start + name.len()))
 }
 
 /// The table of exposed names and the merged items of tools or prompts, for clients of one era.
@@ -305,7 +313,7 @@ fn merge_named(members: &[Member], kind: ListKind, reader: Era) -> (HashMap<Box<
                 tracing::warn!(server = %member.name, name = %key.text, "listed twice: the first one counts");
                 continue;
             };
-            let (readable, name) = readable(member, kind, reader, item, &key.range);
+            let Some((readable, name)) = readable(member, kind, reader, item, &key.range) else { continue };
             let splice = Some((name, format!("\"{exposed}\"").into()));
             entries.push(Entry { item: readable, splice });
             table.insert(exposed.into(), Target { member: index, own: item.slice(key.range.clone()) });

@@ -40,6 +40,26 @@ pub fn by_key<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Raw)>) -> Raw 
     out.freeze()
 }
 
+/// An `input_required` result with the params of each question as `change` makes them.
+pub fn with_questions(result: &Raw, change: impl Fn(&Method, Option<Raw>) -> Option<Raw>) -> Raw {
+    let edited = || {
+        let result = Object::scan(result)?;
+        let requests = Object::scan(&result.get("inputRequests")?)?;
+        let requests: Vec<(String, Raw)> = requests
+            .entries()
+            .map(|(key, request)| {
+                let request = Object::scan(&request)?;
+                let method = Method::from_name(&request.get_str("method")?);
+                let params = change(&method, request.get("params"));
+                Some((key, request.edit(&[("params", params.as_deref())])))
+            })
+            .collect::<Option<_>>()?;
+        let requests = by_key(requests.iter().map(|(key, request)| (key.as_str(), request)));
+        Some(result.edit(&[("inputRequests", Some(&requests))]))
+    };
+    edited().unwrap_or_else(|| result.clone())
+}
+
 fn without_legacy_members(params: &Raw, with_context: bool) -> Raw {
     let Some(object) = Object::scan(params) else { return params.clone() };
     let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
@@ -210,6 +230,22 @@ mod tests {
         let requests = by_key([("i1", &raw(r#"{"method":"roots/list"}"#)), ("i\"2", &raw("{}"))]);
         assert_eq!(requests, r#"{"i1":{"method":"roots/list"},"i\"2":{}}"#);
         assert_eq!(by_key([]), "{}");
+    }
+
+    #[test]
+    fn questions_can_be_reworded() {
+        let louder = |method: &Method, params: Option<Raw>| match method {
+            Method::Elicitation => Some(raw(r#"{"message":"WHO"}"#)),
+            _ => params,
+        };
+        let text = r#"{"requestState":"s","inputRequests":{"q\"":{"method":"elicitation/create","params":{"message":"who"}},"r":{"method":"roots/list"}},"x":1}"#;
+        assert_eq!(
+            with_questions(&raw(text), louder),
+            r#"{"requestState":"s","inputRequests":{"q\"":{"method":"elicitation/create","params":{"message":"WHO"}},"r":{"method":"roots/list"}},"x":1}"#
+        );
+        for odd in ["[]", r#"{"inputRequests":7}"#, r#"{"inputRequests":{"a":1}}"#] {
+            assert_eq!(with_questions(&raw(odd), louder), odd);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, Method, Raw};
 
 use super::tools;
-pub use super::tools::{tools_to_legacy, tools_to_modern};
+pub use super::tools::{needs_task, tools_to_legacy, tools_to_modern, tools_with_valid_headers};
 
 /// What a modern server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub fn to_modern(method: &Method, result: &Raw, stamp: &Stamp<'_>) -> Result<Vec
         added.iter().map(|(key, value)| (*key, Some(Bytes::copy_from_slice(value)))).collect();
     edits.push(("_meta", Some(meta)));
     if edits_tools {
-        edits.extend(tools::each(&object, tools_to_modern).map(|tools| ("tools", Some(tools))));
+        edits.extend(tools::each(&object, needs_task, tools_to_modern).map(|tools| ("tools", Some(tools))));
     }
     Ok(object.pieces(&edits))
 }
@@ -111,6 +111,17 @@ fn fresh_meta(server_info: &Raw) -> Raw {
 
 fn not_an_object() -> ErrorObject {
     ErrorObject::new(INTERNAL_ERROR, "the server's result is not an object")
+}
+
+/// A modern server's `tools/list` for a modern client: a tool with an invalid annotation of headers loses the annotation,
+/// because a client would have to drop the tool.
+pub fn with_valid_headers(result: Raw) -> Raw {
+    if !may_hold(&result, "\"x-mcp-header\"") {
+        return result;
+    }
+    let edited =
+        |page: Object| Some(page.edit(&[("tools", Some(&tools::each(&page, |_| false, tools_with_valid_headers)?))]));
+    Object::scan(&result).and_then(edited).unwrap_or(result)
 }
 
 /// A modern server's result for a legacy session. Anything but a complete one is an error: questions are asked elsewhere
@@ -133,7 +144,9 @@ pub fn to_legacy(method: &Method, result: Raw) -> Result<Raw, ErrorObject> {
     }
     let mut edits: Vec<(&str, Option<Raw>)> = gone.iter().map(|key| (*key, None)).collect();
     match method {
-        Method::ToolsList => edits.extend(tools::each(&object, tools_to_legacy).map(|tools| ("tools", Some(tools)))),
+        Method::ToolsList => {
+            edits.extend(tools::each(&object, |_| false, tools_to_legacy).map(|tools| ("tools", Some(tools))));
+        }
         Method::ToolsCall => edits.extend(unstructured(&result, object.get("structuredContent"))),
         _ => {}
     }
@@ -230,12 +243,30 @@ mod tests {
 
     #[test]
     fn tools_are_cleaned_for_a_modern_client() {
-        let list = r#"{"tools":[{"name":"a","execution":{}},{"name":"b","inputSchema":{"x-mcp-header":"no"}}],"nextCursor":"n"}"#;
+        let list = r#"{"tools":[{"name":"t","execution":{"taskSupport":"required"}},{"name":"a","execution":{}},{"name":"b","inputSchema":{"x-mcp-header":"no"}}],"nextCursor":"n"}"#;
         let seen = modern(&Method::ToolsList, list).expect("an object");
         assert!(
             seen.starts_with(r#"{"tools":[{"name":"a"},{"name":"b","inputSchema":{}}],"nextCursor":"n","#),
             "{seen}"
         );
+    }
+
+    #[test]
+    fn a_modern_list_loses_only_invalid_annotations() {
+        let of = |text: &str| with_valid_headers(raw(text));
+        let valid =
+            r#"{ "tools":[{"name":"a","inputSchema":{"properties":{"r":{"type":"string","x-mcp-header":"R"}}}}] }"#;
+        assert_eq!(
+            of(valid),
+            r#"{"tools":[{"name":"a","inputSchema":{"properties":{"r":{"type":"string","x-mcp-header":"R"}}}}]}"#
+        );
+        assert_eq!(
+            of(
+                r#"{"resultType":"complete","tools":[{"name":"a","execution":{},"inputSchema":{"properties":{"n":{"type":"number","x-mcp-header":"N"}}}}]}"#
+            ),
+            r#"{"resultType":"complete","tools":[{"name":"a","execution":{},"inputSchema":{"properties":{"n":{"type":"number"}}}}]}"#
+        );
+        assert_eq!(of(r#"{ "tools":[] }"#), r#"{ "tools":[] }"#);
     }
 
     #[test]

@@ -74,10 +74,28 @@ fn modern(item: &Raw) -> Option<Raw> {
     Some(tool.edit(&edits))
 }
 
-/// The raw `tools` of a page with `change` applied to each; `None` if it has none.
-pub(super) fn each(page: &Object, change: fn(&Raw) -> Raw) -> Option<Raw> {
+/// Does this tool run only as a task (2025-11-25)? A client that has no such tasks could not call it.
+pub fn needs_task(item: &Raw) -> bool {
+    if !may_hold(item, "\"taskSupport\"") {
+        return false;
+    }
+    let execution = Object::scan(item).and_then(|tool| Object::scan(&tool.get("execution")?));
+    execution.and_then(|execution| execution.get_str("taskSupport")).is_some_and(|support| support == "required")
+}
+
+/// A modern server's tool for a modern client: without annotations of headers that are not valid.
+pub fn tools_with_valid_headers(item: &Raw) -> Raw {
+    let repaired = |tool: Object| {
+        let schema = annotations(&tool.get("inputSchema")?).repaired?;
+        Some(tool.edit(&[("inputSchema", Some(&schema))]))
+    };
+    Object::scan(item).and_then(repaired).unwrap_or_else(|| item.clone())
+}
+
+/// The raw `tools` of a page without some, with `change` applied to the others; `None` if it has none.
+pub(super) fn each(page: &Object, hidden: fn(&Raw) -> bool, change: fn(&Raw) -> Raw) -> Option<Raw> {
     let tools = page.get("tools").filter(|tools| tools.first() == Some(&b'['))?;
-    let changed: Vec<Raw> = elements(&tools).map(|tool| change(&tool)).collect();
+    let changed: Vec<Raw> = elements(&tools).filter(|tool| !hidden(tool)).map(|tool| change(&tool)).collect();
     Some(array(&changed))
 }
 
@@ -276,6 +294,15 @@ mod tests {
         assert_eq!(of(r#"{"name":"a","execution":{"taskSupport":"optional"}}"#), r#"{"name":"a"}"#);
         let fine = r#"{ "name":"a", "inputSchema":{"properties":{"r":{"type":"string","x-mcp-header":"Region"}}} }"#;
         assert_eq!(of(fine), fine);
+    }
+
+    #[test]
+    fn tools_that_run_only_as_tasks() {
+        assert!(needs_task(&raw(r#"{"name":"a","execution":{"taskSupport":"required"}}"#)));
+        for fine in [r#"{"name":"a"}"#, r#"{"execution":{"taskSupport":"optional"}}"#, r#"{"taskSupport":"required"}"#]
+        {
+            assert!(!needs_task(&raw(fine)), "{fine}");
+        }
     }
 
     /// The schema without its invalid annotations, and the paths of the valid ones.

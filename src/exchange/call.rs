@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::aggregate::{Aggregate, UriForm};
+use crate::bridge::ask::with_questions;
 use crate::bridge::parked::{Output, Parked, Refused, Rules};
+use crate::bridge::result::{ResultKind, kind};
 use crate::bridge::state::{Digest, Kind, digest};
 use crate::mcp::error::Reason;
 use crate::mcp::meta::Level;
@@ -260,6 +262,7 @@ impl Call {
         state.over = true;
         acts.forget = state.ticket.take();
         let (Some(seat), lacks) = (state.seat.take(), state.lacks.take()) else { return };
+        let outcome = self.named(outcome);
         let params = state.params.take();
         let recognised = state.digest;
         let reissue =
@@ -269,6 +272,16 @@ impl Call {
             outcome::readable(&self.method, self.parts.client.can, handshake.as_deref(), outcome, lacks.as_ref())
         });
         acts.say = Some((seat, answer));
+    }
+
+    /// On the aggregate endpoint, questions say which server asks, also those that are a result.
+    fn named(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Result(result) if self.parts.aggregate.is_some() && kind(&result) == ResultKind::InputRequired => {
+                Outcome::Result(with_questions(&result, |method, params| self.outward(method, params)))
+            }
+            other => other,
+        }
     }
 
     fn carry_out(&self, acts: Acts) {

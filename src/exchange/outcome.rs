@@ -68,7 +68,8 @@ fn is_modern(method: &Method, result: &Raw) -> bool {
 /// A modern child's result for a modern client: as it is, unless it asks what may not be asked (PROTOCOL 2.5).
 fn checked(method: &Method, can: ClientCapabilities, result: Raw) -> Answer {
     if result::kind(&result) != ResultKind::InputRequired {
-        return Answer::Result(vec![result]);
+        let is_tools = *method == Method::ToolsList;
+        return Answer::Result(vec![if is_tools { result::with_valid_headers(result) } else { result }]);
     }
     if !method.may_need_input() {
         let text = format!("the server answered {} with a question", method.name());

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde_json::{Value, json};
 
+use crate::bridge::result::needs_task;
 use crate::mcp::error::{INTERNAL_ERROR, URL_ELICITATION_REQUIRED};
 use crate::mcp::message::elements;
 use crate::mcp::splice::Object;
@@ -85,10 +86,6 @@ fn url_required(reader: Reader, method: &Method, error: &Raw) -> Option<Outcome>
 fn without_task_tools(result: &Raw) -> Option<Raw> {
     let page = Object::scan(result)?;
     let tools = page.get("tools").filter(|tools| tools.first() == Some(&b'['))?;
-    let needs_task = |tool: &Raw| {
-        let execution = Object::scan(tool).and_then(|tool| Object::scan(&tool.get("execution")?));
-        execution.and_then(|execution| execution.get_str("taskSupport")).is_some_and(|support| support == "required")
-    };
     let kept: Vec<Raw> = elements(&tools).filter(|tool| !needs_task(tool)).collect();
     Some(page.edit(&[("tools", Some(&array(&kept)))]))
 }
