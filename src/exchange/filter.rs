@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use crate::limits::LISTENER_URIS_MAX;
 use crate::mcp::message::elements;
+use crate::mcp::meta::TASKS_EXTENSION;
 use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, ListKind, Method, Raw, scan};
 use crate::session::Params;
@@ -22,6 +23,8 @@ pub(super) struct Filter {
     pub(super) resources: bool,
     /// `resourceSubscriptions`, each once, in the client's order.
     pub(super) uris: Vec<String>,
+    /// `taskIds` (SEP-2663): never honoured, for tasks are polled here; but only who knows tasks may ask.
+    pub(super) tasks: bool,
 }
 
 impl Filter {
@@ -56,7 +59,18 @@ impl Filter {
             prompts: flag("promptsListChanged"),
             resources: flag("resourcesListChanged"),
             uris,
+            tasks: filter.get("taskIds").is_some_and(|list| &list[..] != b"null"),
         })
+    }
+
+    /// Did the client declare what it asks for?
+    pub(super) fn check(&self, client_capabilities: &Raw) -> Result<(), ErrorObject> {
+        let extensions = Object::scan(client_capabilities).and_then(|all| Object::scan(&all.get("extensions")?));
+        if self.tasks && extensions.is_none_or(|all| all.get(TASKS_EXTENSION).is_none()) {
+            let required = format!("{{\"extensions\":{{\"{TASKS_EXTENSION}\":{{}}}}}}");
+            return Err(ErrorObject::missing_capability(&Raw::from(required)));
+        }
+        Ok(())
     }
 
     /// Only what a server with these capabilities can tell.
@@ -73,6 +87,7 @@ impl Filter {
             prompts: self.prompts && has(ListKind::Prompts),
             resources: self.resources && has(ListKind::Resources),
             uris: if subscribes { self.uris.clone() } else { Vec::new() },
+            tasks: false,
         }
     }
 

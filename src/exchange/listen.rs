@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::{Aggregate, ChangeCounts, UriForm};
 use crate::config::ServerName;
-use crate::limits::{LISTENER_SUBSCRIBE_WAIT, LISTENERS_MAX};
+use crate::limits::{LISTENER_SUBSCRIBE_WAIT, LISTENERS_MAX, STREAM_EVENTS_MAX};
 use crate::mcp::error::Reason;
 use crate::mcp::meta::SUBSCRIPTION_ID;
 use crate::mcp::splice::Object;
@@ -75,7 +75,9 @@ impl Shared {
         params: &Params,
         seat: &Arc<Seat>,
     ) -> Result<(), ErrorObject> {
-        let wanted = Filter::parse(params)?.supported(&handshake.capabilities);
+        let wanted = Filter::parse(params)?;
+        wanted.check(&claims.client.capabilities)?;
+        let wanted = wanted.supported(&handshake.capabilities);
         let of = match target {
             Target::Server(server) => Of::Server(server.name().clone()),
             Target::Aggregate(aggregate) => Of::Aggregate(aggregate.clone()),
@@ -200,14 +202,21 @@ impl Listener {
     /// Subscribes to each URI, all at once; those that a server did not take in time are left out.
     async fn subscribe(&self, mut wanted: Filter, bindings: &HashMap<ServerName, Binding>) -> Filter {
         let deadline = Instant::now() + LISTENER_SUBSCRIBE_WAIT;
-        let mut asked = Vec::new();
-        for uri in std::mem::take(&mut wanted.uris) {
-            if let Ok(Some(answer)) = timeout_at(deadline, self.subscribe_to(&uri, bindings)).await {
-                asked.push((uri, answer));
+        let uris = std::mem::take(&mut wanted.uris);
+        let mut asking: Vec<_> = uris.iter().map(|uri| Some(Box::pin(self.subscribe_to(uri, bindings)))).collect();
+        let mut asked: Vec<Option<Asked>> = uris.iter().map(|_| None).collect();
+        let all = poll_fn(|context| {
+            for (asking, asked) in asking.iter_mut().zip(&mut asked) {
+                if let Some(Poll::Ready(sent)) = asking.as_mut().map(|asking| asking.as_mut().poll(context)) {
+                    (*asking, *asked) = (None, sent);
+                }
             }
-        }
-        for (uri, asked) in asked {
-            let Asked { server, own, form, instance, call, answer } = asked;
+            if asking.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        timeout_at(deadline, all).await.ok();
+        drop(asking);
+        for (uri, asked) in uris.into_iter().zip(asked) {
+            let Some(Asked { server, own, form, instance, call, answer }) = asked else { continue };
             match timeout_at(deadline, answer).await {
                 Ok(Ok(Outcome::Result(_))) => {
                     self.lock().uris.insert((server, own), form);
@@ -261,7 +270,7 @@ impl Listener {
             Some(_) => {}
             None => {
                 let early = (method.clone(), params.cloned());
-                if !state.early.contains(&early) {
+                if state.early.len() < STREAM_EVENTS_MAX && !state.early.contains(&early) {
                     state.early.push(early);
                 }
             }

@@ -74,8 +74,8 @@ impl Parks {
 
     /// hub stops: those that nobody waits for now will not be continued.
     pub(super) fn give_up(&self) {
-        let calls: Vec<Arc<Call>> = self.lock().values().filter(|call| call.is_parked()).cloned().collect();
-        for call in calls {
+        let calls: Vec<Arc<Call>> = self.lock().values().cloned().collect();
+        for call in calls.iter().filter(|call| call.is_parked()) {
             call.give_up("hub is stopping");
         }
     }

@@ -14,8 +14,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::aggregate::Aggregate;
 use crate::mcp::meta::{CLIENT_CAPABILITIES, PROTOCOL_VERSION, SERVER_INFO};
-use crate::mcp::{Era, Method, Outcome, Raw, RequestId};
+use crate::mcp::{Era, ListKind, Method, Outcome, Raw, RequestId};
 use crate::server::scripted::{Script, Scripted};
 use crate::server::{Ask, AskId, CallId, Delivery, Registry};
 use crate::session::{EndpointId, First, Form, Params, Reader, Target};
@@ -31,6 +32,8 @@ struct Bench {
     exchanges: Arc<Exchanges>,
     registry: watch::Sender<Arc<Registry>>,
     capabilities: Value,
+    /// Requests go to all servers together.
+    merged: bool,
 }
 
 /// A request on its way, and its client.
@@ -45,7 +48,7 @@ impl Bench {
         server.ready_as(era, ALL);
         let (registry, seen) = watch::channel(Arc::new(Registry::new(vec![server.registered()])));
         let exchanges = Exchanges::new(seen, Scope::new());
-        Self { server, exchanges, registry, capabilities: json!({ "elicitation": {}, "sampling": {} }) }
+        Self { server, exchanges, registry, capabilities: json!({ "elicitation": {}, "sampling": {} }), merged: false }
     }
 
     fn legacy() -> Self {
@@ -64,7 +67,11 @@ impl Bench {
         let params = Params::read(Some(Raw::from(params.to_string())));
         let claims = Claims::read(&params).expect("claims");
         let occupied = self.exchanges.sit(RequestId::from_number(1), method, &claims, Form::Either);
-        let (reader, target) = (occupied.reader(), Target::Server(self.server.handle.clone()));
+        let reader = occupied.reader();
+        let target = match self.merged {
+            true => Target::Aggregate(Aggregate::new(self.registry.subscribe())),
+            false => Target::Server(self.server.handle.clone()),
+        };
         let endpoint = EndpointId::Server(self.server.handle.name().clone());
         let seat = occupied.seat().clone();
         match self.exchanges.admit(&target, &seat.method).await {
@@ -197,6 +204,52 @@ async fn a_modern_result_passes_unless_it_asks_what_it_may_not() {
     bench.finish(r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list"}}}"#);
     assert_eq!(asked.occupied.seat().code(), Some(-32021));
     assert_eq!(asked.response().await["error"]["data"], json!({ "requiredCapabilities": { "roots": {} } }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_is_named_where_all_are_one() {
+    for era in [Era::Legacy, Era::Modern] {
+        let bench = Bench { merged: true, ..Bench::new(era, silent) };
+        bench.server.list(ListKind::Tools, r#"[{"name":"t"}]"#);
+        let asked = bench.ask(Method::ToolsCall, json!({ "name": "s__t" })).await;
+        match era {
+            Era::Legacy => bench.elicit(1),
+            Era::Modern => bench.finish(
+                r#"{"resultType":"input_required","inputRequests":{"i1":{"method":"elicitation/create","params":{"message":"?"}}},"requestState":"x"}"#,
+            ),
+        }
+        let told = asked.response().await;
+        assert_eq!(told["result"]["inputRequests"]["i1"]["params"]["message"], "[s] ?", "{told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_tool_is_listed_that_its_reader_would_refuse() {
+    for (era, tool, listed) in [
+        (Era::Legacy, r#"{"name":"a","execution":{"taskSupport":"required"}}"#, json!([])),
+        (Era::Legacy, r#"{"name":"a","execution":{"taskSupport":"optional"}}"#, json!([{ "name": "a" }])),
+        (
+            Era::Modern,
+            r#"{"name":"a","inputSchema":{"properties":{"n":{"type":"number","x-mcp-header":"N"}}}}"#,
+            json!([{ "name": "a", "inputSchema": { "properties": { "n": { "type": "number" } } } }]),
+        ),
+    ] {
+        for merged in [false, true] {
+            let bench = Bench { merged, ..Bench::new(era, silent) };
+            bench.server.list(ListKind::Tools, &format!("[{tool}]"));
+            let asked = bench.ask(Method::ToolsList, json!({})).await;
+            if !merged {
+                let kind = if era == Era::Modern { "\"resultType\":\"complete\"," } else { "" };
+                let page = Raw::from(format!("{{{kind}\"tools\":[{tool}]}}"));
+                bench.server.deliver(Delivery::Finish(Outcome::Result(page)));
+            }
+            let mut told = asked.response().await["result"]["tools"].take();
+            if let Some(name) = told.pointer_mut("/0/name") {
+                *name = json!("a");
+            }
+            assert_eq!(told, listed, "{era:?} {merged}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

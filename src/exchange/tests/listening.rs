@@ -96,3 +96,23 @@ async fn another_server_of_the_same_name_takes_its_place() {
     other.tell(&changed(Method::ToolsChanged));
     assert_eq!(asked.events().await.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn tasks_are_for_who_declared_them() {
+    let mut bench = Bench::legacy();
+    let filter = json!({ "taskIds": ["t"] });
+    let asked = listen(&bench, filter.clone()).await;
+    assert_eq!(asked.occupied.seat().code(), Some(-32021));
+    bench.capabilities = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    let mut asked = listen(&bench, filter).await;
+    assert_eq!(asked.events().await[0]["params"]["notifications"], json!({}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_subscriptions_are_made_at_once() {
+    let bench = Bench::new(Era::Legacy, subscribes);
+    let uris: Vec<String> = (0..1000).map(|n| format!("a:{n}")).collect();
+    let mut asked = listen(&bench, json!({ "resourceSubscriptions": uris })).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(asked.events().await[0]["params"]["notifications"]["resourceSubscriptions"], json!(uris));
+}
