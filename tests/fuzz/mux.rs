@@ -4,10 +4,11 @@
 //! of one run. May not: go on for ever; when the bytes are used up, everything must come to an end.
 #![no_main]
 
+#[path = "../world/mod.rs"]
 mod world;
 
 use libfuzzer_sys::fuzz_target;
-use world::{Choice, World};
+use world::{Cell, Choice, Trail, World};
 
 /// Decisions from a fuzzer: one byte each.
 struct Bytes<'a>(std::slice::Iter<'a, u8>);
@@ -19,7 +20,11 @@ impl Choice for Bytes<'_> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(mut world) = World::new(Bytes(data.iter())) else { return };
+    let mut bytes = Bytes(data.iter());
+    let Some(cell) = bytes.of(&Cell::ALL) else { return };
+    let told: Option<Trail> =
+        std::env::var_os("HUB_SIM_TRACE").map(|_| -> Trail { Box::new(|line| eprintln!("{line}")) });
+    let Some(mut world) = World::new(bytes, cell, told) else { return };
     while world.step().is_some() {}
     world.finish();
 });

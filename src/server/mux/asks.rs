@@ -203,6 +203,7 @@ impl Mux {
         }
         if let Some(missing) = missing(&entry.method, entry.params.as_ref(), can) {
             let lacks = Delivery::Lacks(missing.required);
+            let call = call.filter(|_| owner != CallerId::HUB);
             call.into_iter().for_each(|call| self.out.push_back(Output::Deliver(call, lacks.clone())));
             return self.answer_now(ask, &missing.error.into());
         }

@@ -105,13 +105,11 @@ impl Mux {
                 self.subscription_call(id, caller, &method, params.as_ref(), now);
             }
             Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate => {
-                let owner = if client.is_some() { CallerId::MODERN } else { caller };
-                let task = params.as_ref().and_then(|params| string_member(params, "taskId"));
-                if task.as_ref().and_then(|task| self.tasks.owner(task)) == Some(owner) {
-                    let call = Call { client, ..Call::of(caller, method, params, hints, now) };
-                    self.enqueue(id, call, now);
-                } else {
+                let call = Call { client, ..Call::of(caller, method, params, hints, now) };
+                if self.is_about_anothers_task(&call) {
                     self.finish(id, ErrorObject::invalid_params("Unknown task").into());
+                } else {
+                    self.enqueue(id, call, now);
                 }
             }
             method => {
@@ -136,6 +134,18 @@ impl Mux {
             self.enqueue(id, Call::own(method, params, Purpose::Delivered, now), now);
         }
         self.pump(now);
+    }
+
+    /// Does this call of a caller name a task that is not its own, or not of the child that is there?
+    fn is_about_anothers_task(&self, call: &Call) -> bool {
+        let of_task =
+            matches!(call.method, Method::TasksGet | Method::TasksResult | Method::TasksCancel | Method::TasksUpdate);
+        if !of_task || call.purpose != Purpose::Delivered {
+            return false;
+        }
+        let owner = if call.client.is_some() { CallerId::MODERN } else { call.caller };
+        let task = call.params.as_ref().and_then(|params| string_member(params, "taskId"));
+        task.and_then(|task| self.tasks.owner(&task)) != Some(owner)
     }
 
     /// Passes a notification on that hub has no rule for. Lost while there is no child, as a pipe would lose it.
@@ -210,21 +220,28 @@ impl Mux {
     }
 
     fn send(&mut self, id: CallId, now: Duration) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if !self.facts.unwrap_or_default().admits(&call.method) {
-            let error = ErrorObject::method_not_found(call.method.name());
+        let Some(call) = self.calls.get(&id) else { return };
+        let refusal = if !self.facts.unwrap_or_default().admits(&call.method) {
+            Some(ErrorObject::method_not_found(call.method.name()))
+        } else {
+            // The child may be another one than when the call came.
+            self.is_about_anothers_task(call).then(|| ErrorObject::invalid_params("Unknown task"))
+        };
+        if let Some(error) = refusal {
             if let Some(call) = self.calls.remove(&id) {
                 self.conclude(id, &call, error.into(), now);
             }
             return;
         }
+        let Some(call) = self.calls.get_mut(&id) else { return };
         let wire = WireId(self.next_wire);
         self.next_wire += 1;
         call.wire = Some(wire);
         call.last_sign = now;
         let (owner, call) = (call.owner(), &self.calls[&id]);
         let line = self.line_of(call, wire);
-        self.owners.sent(owner, wire);
+        let logs = self.logs_told(call);
+        self.owners.sent(owner, wire, logs);
         self.wires.insert(wire, id);
         self.write(line);
     }

@@ -13,6 +13,7 @@ use super::calls::Call;
 use super::{Mux, levels};
 use crate::bridge::request::{self, Claims};
 use crate::mcp::message::request_line;
+use crate::mcp::meta::Level;
 use crate::mcp::{ClientCapabilities, Era, Line, Raw, WireId, splice};
 
 /// hub as the client of its own requests.
@@ -31,6 +32,20 @@ impl Mux {
         call.client.as_ref().or_else(|| self.callers.get(&call.caller)).unwrap_or_else(|| hub())
     }
 
+    /// The log lines that a modern child is told to send for a call.
+    pub(super) fn logs_told(&self, call: &Call) -> Option<Level> {
+        let client = self.client_of(call);
+        match client.era {
+            _ if !self.is_modern() => None,
+            Era::Modern => client.level,
+            Era::Legacy => {
+                let logs = call.owner() != CallerId::HUB && self.facts.is_some_and(|facts| facts.logging);
+                // Who never set a level gets what a legacy server sends by itself; absent would mean none.
+                logs.then(|| self.levels.of(call.caller).unwrap_or(levels::BASELINE))
+            }
+        }
+    }
+
     pub(super) fn line_of(&self, call: &Call, wire: WireId) -> Line {
         let client = self.client_of(call);
         let token = call.hints.token.then_some(wire);
@@ -40,9 +55,7 @@ impl Mux {
                 request_line(wire, &call.method, request::to_legacy(call.params.as_ref(), token))
             }
             (Era::Legacy, Era::Modern) => {
-                let logs = call.caller != CallerId::HUB && self.facts.is_some_and(|facts| facts.logging);
-                // Who never set a level gets what a legacy server sends by itself; absent would mean none.
-                let level = logs.then(|| self.levels.of(call.caller).unwrap_or(levels::BASELINE));
+                let level = self.logs_told(call);
                 let claims = Claims { capabilities: &client.capabilities, info: client.info.as_ref(), level };
                 let more = call.rounds.as_ref().map(|rounds| rounds.more()).unwrap_or_default();
                 request_line(wire, &call.method, request::to_modern(call.params.as_ref(), &claims, token, &more))

@@ -77,6 +77,9 @@ impl Mux {
         let owner = call.owner();
         self.owners.ended(owner, wire);
         self.call_ended_for_asks(owner, wire, false);
+        if !self.callers.contains_key(&owner) {
+            self.owners.forget_if_idle(owner);
+        }
         if let Outcome::Result(result) = &response.outcome
             && self.must_ask(&call, result)
         {
@@ -169,7 +172,7 @@ impl Mux {
                     None => self.out.push_back(Output::Dropped("elicitation/complete for nobody")),
                 }
             }
-            Method::TasksStatus => {
+            Method::TasksStatus if !self.is_modern() => {
                 let object = params.as_ref().and_then(Object::scan);
                 let owner = object.and_then(|params| self.tasks.owner(&params.get_str("taskId")?));
                 params.iter().for_each(|task| self.note_task_status(task, now));
@@ -177,6 +180,13 @@ impl Mux {
                     Some(owner) => self.tell_caller(owner, method, params),
                     None => self.out.push_back(Output::Dropped("status of an unknown task")),
                 }
+            }
+            // Of this era hub knows all that belongs to a request; the rest is of a task, or of nobody.
+            _ if self.is_modern() => {
+                if method == Method::TasksNotification {
+                    params.iter().for_each(|task| self.note_task_status(task, now));
+                }
+                self.out.push_back(Output::Dropped("an unknown notification of a modern server"));
             }
             _ => self.on_unknown(method, params, now),
         }
@@ -220,8 +230,8 @@ impl Mux {
     fn on_log(&mut self, method: Method, params: Option<Raw>, now: Duration) {
         let level = params.as_ref().and_then(Object::scan).and_then(|params| Level::parse(&params.get_str("level")?));
         let Some(level) = level else { return self.out.push_back(Output::Dropped("a log message without a level")) };
-        if self.is_modern() && self.owners.at_work(now) != AtWork::Nobody {
-            return match self.wants_log(level, now) {
+        if self.is_modern() {
+            return match self.wants_log(level) {
                 Some(owner) => self.tell_owner(owner, method, params),
                 None => self.out.push_back(Output::Dropped("a log message of one of several callers")),
             };

@@ -69,6 +69,22 @@ impl Mux {
         self.callers.keys().any(|caller| self.subscriptions.wants(*caller) > 0)
     }
 
+    /// What is left of callers that are gone, by table; must be nothing once everybody has left and time has passed.
+    pub fn leftovers(&self) -> Vec<String> {
+        let tables = [
+            ("callers", self.callers.len()),
+            ("owners", self.owners.iter().count()),
+            ("waiting calls", self.queue.len()),
+            ("wire ids", self.wires.len()),
+            ("held asks", self.held.len()),
+            ("waiting answers", self.answers.len()),
+            ("elicitations", self.elicitations.len()),
+            ("levels", self.levels.len()),
+            ("listens for resources", usize::from(self.listens.has_resources())),
+        ];
+        tables.into_iter().filter(|(_, left)| *left > 0).map(|(table, left)| format!("{left} {table}")).collect()
+    }
+
     /// Counts that must return to zero when everybody has left (leak checks): calls, asks, tombs, subscriptions, tasks.
     pub fn sizes(&self) -> [usize; 5] {
         [

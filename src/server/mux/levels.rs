@@ -44,6 +44,11 @@ impl Levels {
         self.callers.insert(caller, Some(level));
     }
 
+    /// How many callers it knows.
+    pub(super) fn len(&self) -> usize {
+        self.callers.len()
+    }
+
     /// What a caller set.
     pub(super) fn of(&self, caller: CallerId) -> Option<Level> {
         self.callers.get(&caller).copied().flatten()

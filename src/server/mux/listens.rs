@@ -42,6 +42,8 @@ struct Slot {
     not_before: Duration,
     failures: u32,
     wanted: bool,
+    /// The child does not know the method.
+    unsupported: bool,
 }
 
 /// Both listens of one child.
@@ -49,8 +51,6 @@ struct Slot {
 pub(super) struct Listens {
     lists: Slot,
     resources: Slot,
-    /// The child has no listen at all.
-    unsupported: bool,
 }
 
 impl Listens {
@@ -61,13 +61,16 @@ impl Listens {
         }
     }
 
-    /// The child said that it does not know the method.
-    pub(super) fn is_unsupported(&self) -> bool {
-        self.unsupported
+    /// The child said that it does not know the method when it was asked for resources.
+    pub(super) fn has_no_resources(&self) -> bool {
+        self.resources.unsupported
     }
 
-    pub(super) fn set_unsupported(&mut self) {
-        *self = Self { unsupported: true, ..Self::default() };
+    /// The child answered one of that kind that it does not know the method. One that has acknowledged such a listen
+    /// knows it all the same. The other kind is judged by its own answer, for which somebody may wait.
+    pub(super) fn set_unsupported(&mut self, which: Which) {
+        let slot = self.slot(which);
+        slot.unsupported = slot.current.is_none();
     }
 
     /// What is wanted of that kind is not what the child was told.
@@ -77,9 +80,8 @@ impl Listens {
 
     /// Is one to be opened now?
     pub(super) fn due(&mut self, which: Which, now: Duration) -> bool {
-        let unsupported = self.unsupported;
         let slot = self.slot(which);
-        slot.wanted && slot.opening.is_none() && slot.not_before <= now && !unsupported
+        slot.wanted && slot.opening.is_none() && slot.not_before <= now && !slot.unsupported
     }
 
     /// A request for these URIs went out. When to stop waiting for its acknowledgement.
@@ -102,7 +104,7 @@ impl Listens {
         for which in [Which::Lists, Which::Resources] {
             let slot = self.slot(which);
             if let Some(open) = slot.opening.take_if(|open| open.wire == wire) {
-                slot.failures = 0;
+                (slot.failures, slot.unsupported) = (0, false);
                 let uris = open.uris.clone();
                 let replaced = slot.current.replace(open).map(|old| old.wire);
                 return Some((which, uris, replaced));
@@ -114,6 +116,11 @@ impl Listens {
     /// Does it wait for its acknowledgement?
     pub(super) fn is_opening(&self, wire: WireId) -> bool {
         [&self.lists, &self.resources].iter().any(|slot| slot.opening.as_ref().is_some_and(|open| open.wire == wire))
+    }
+
+    /// Is one for resources in use or on its way?
+    pub(super) fn has_resources(&self) -> bool {
+        self.resources.current.is_some() || self.resources.opening.is_some()
     }
 
     /// Which one a notification names. `None` for one that hub does not listen to (any more).
@@ -193,8 +200,10 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(listens.ended(WireId(1), now), None);
-        listens.set_unsupported();
+        listens.set_unsupported(Which::Lists);
         listens.want(Which::Lists);
         assert!(!listens.due(Which::Lists, now + LISTEN_RETRY_MAX), "never again");
+        listens.want(Which::Resources);
+        assert!(listens.due(Which::Resources, now), "which has not been asked");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::bridge::request::{self, Claims};
 use crate::bridge::result::{ResultKind, kind};
-use crate::mcp::error::METHOD_NOT_FOUND;
+use crate::mcp::error::Reason;
 use crate::mcp::message::{notification_line, request_line};
 use crate::mcp::meta::{Level, SUBSCRIPTION_ID};
 use crate::mcp::splice::Object;
@@ -85,6 +85,10 @@ impl Mux {
             self.settle_subscribing(uris, now, |uri| {
                 if honoured.contains(uri) { Outcome::empty() } else { refused.clone().into() }
             });
+            // One that the child honours nothing of is of no use to anybody.
+            if self.subscriptions.wanted().is_empty() {
+                self.listens.want(Which::Resources);
+            }
         }
     }
 
@@ -98,11 +102,11 @@ impl Mux {
         }
     }
 
-    /// A listen has not been acknowledged.
+    /// A listen has not been acknowledged. A busy server may do better later.
     pub(super) fn acknowledge_over(&mut self, wire: WireId, now: Duration) {
         if self.listens.is_opening(wire) {
             self.cancel_listen(wire);
-            let error = ErrorObject::new(METHOD_NOT_FOUND, "the server does not confirm subscriptions");
+            let error = ErrorObject::internal(Reason::Timeout, "the server does not confirm subscriptions");
             self.listen_ended(wire, &error.into(), now);
         }
     }
@@ -114,13 +118,18 @@ impl Mux {
             Outcome::Error(error) => Object::scan(error).and_then(|error| error.get("code")),
             Outcome::Result(_) => None,
         };
+        let (Was::Current(which) | Was::Opening(which, _)) = was;
         // Servers that are modern but know no listen: not asked again (PROTOCOL 2.7).
         if code.is_some_and(|code| &code[..] == b"-32601") {
-            self.listens.set_unsupported();
+            self.listens.set_unsupported(which);
         } else {
             self.timers.arm(again, Timer::Listen);
         }
-        if let Was::Opening(Which::Resources, uris) = was {
+        if let Was::Opening(Which::Resources, mut uris) = was {
+            // Nor will those be asked for that were to come next.
+            if self.listens.has_no_resources() {
+                uris = self.subscriptions.wanted();
+            }
             let refused = ErrorObject::method_not_found(Method::Subscribe.name());
             self.settle_subscribing(uris, now, |_| match outcome {
                 Outcome::Error(error) => Outcome::Error(error.clone()),
@@ -145,12 +154,12 @@ impl Mux {
 
     // === Log lines ===
 
-    /// Whose a log line of a modern child is: it names no request, so it must be the only one that admits it.
-    pub(super) fn wants_log(&self, level: Level, now: Duration) -> Option<CallerId> {
-        let mut wanting =
-            self.owners.busy(now).filter(|owner| *owner != CallerId::HUB && self.levels.admits(*owner, level));
-        let only = wanting.next();
-        only.filter(|_| wanting.next().is_none())
+    /// Whose a log line of a modern child is: it names no request, so its owner must be the only one that has told the
+    /// child to send it. What an owner wants by now, or whether it is still there, is no evidence of whose it is.
+    pub(super) fn wants_log(&self, level: Level) -> Option<CallerId> {
+        let mut wanting = self.owners.wanting_logs(level);
+        let only = wanting.next().filter(|_| wanting.next().is_none());
+        only.filter(|owner| self.levels.admits(*owner, level))
     }
 }
 

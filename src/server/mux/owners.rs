@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::super::outlet::CallerId;
 use crate::limits::{BATON_COLLECT, BATON_WINDOW};
 use crate::mcp::WireId;
+use crate::mcp::meta::Level;
 
 /// What one owner has at the child.
 #[derive(Debug, Default, Clone)]
@@ -19,6 +20,8 @@ pub(super) struct Load {
     pub(super) ghosts: Vec<(WireId, Duration)>,
     /// Asks relayed to this owner whose answers are not written yet, by the window that they were read in.
     windows: Vec<Window>,
+    /// What calls told a modern child about the log lines that they want, until they end or are laid.
+    logs: Vec<(WireId, Level)>,
 }
 
 /// Asks that were read close to one another: perhaps of one call, perhaps of several. Asks of different windows are of
@@ -35,6 +38,10 @@ impl Load {
     pub(super) fn unblocked(&self, now: Duration) -> bool {
         let collecting = self.windows.iter().any(|window| window.began + BATON_COLLECT > now);
         self.live.len() > self.windows.len() || (!self.live.is_empty() && collecting)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.live.is_empty() && self.ghosts.is_empty() && self.windows.is_empty()
     }
 
     /// An ask was relayed that was read at that time (it may have been held since). Says in which window it counts, for
@@ -100,8 +107,11 @@ impl Owners {
         self.loads.get(&owner)
     }
 
-    pub(super) fn sent(&mut self, owner: CallerId, wire: WireId) {
-        self.load(owner).live.push(wire);
+    /// A call was written, with the level of the log lines that it wants.
+    pub(super) fn sent(&mut self, owner: CallerId, wire: WireId, logs: Option<Level>) {
+        let load = self.load(owner);
+        load.live.push(wire);
+        load.logs.extend(logs.map(|level| (wire, level)));
     }
 
     /// A call was answered.
@@ -110,19 +120,29 @@ impl Owners {
             && let Ok(at) = load.live.binary_search(&wire)
         {
             load.live.remove(at);
+            load.logs.retain(|(of, _)| *of != wire);
+        }
+    }
+
+    /// An owner that exists for one call only, or hub, has nothing more at the child.
+    pub(super) fn forget_if_idle(&mut self, owner: CallerId) {
+        if self.loads.get(&owner).is_some_and(Load::is_idle) {
+            self.loads.remove(&owner);
         }
     }
 
     /// A call was cancelled: it stays a possible owner until `until`.
     pub(super) fn haunts(&mut self, owner: CallerId, wire: WireId, until: Duration) {
-        self.ended(owner, wire);
-        self.load(owner).ghosts.push((wire, until));
+        let load = self.load(owner);
+        load.live.retain(|live| *live != wire);
+        load.ghosts.push((wire, until));
     }
 
     /// The late answer of a cancelled call came: its handler is over.
     pub(super) fn laid(&mut self, owner: CallerId, wire: WireId) {
         if let Some(load) = self.loads.get_mut(&owner) {
             load.ghosts.retain(|(ghost, _)| *ghost != wire);
+            load.logs.retain(|(of, _)| *of != wire);
         }
     }
 
@@ -130,7 +150,9 @@ impl Owners {
     pub(super) fn sweep(&mut self, now: Duration, gone: impl Fn(CallerId) -> bool) {
         self.loads.retain(|owner, load| {
             load.ghosts.retain(|(_, until)| *until > now);
-            !(load.live.is_empty() && load.ghosts.is_empty() && load.windows.is_empty() && gone(*owner))
+            let Load { live, ghosts, logs, .. } = load;
+            logs.retain(|(of, _)| live.contains(of) || ghosts.iter().any(|(ghost, _)| ghost == of));
+            !(load.is_idle() && gone(*owner))
         });
     }
 
@@ -192,9 +214,11 @@ impl Owners {
         }
     }
 
-    /// Owners with work at the child; ghosts count.
-    pub(super) fn busy(&self, now: Duration) -> impl Iterator<Item = CallerId> {
-        self.loads.iter().filter(move |(_, load)| !load.live.is_empty() || load.ghost(now)).map(|(owner, _)| *owner)
+    /// Owners with a call that told the child that it wants such log lines. Ghosts count: what they wanted may still be
+    /// on its way.
+    pub(super) fn wanting_logs(&self, level: Level) -> impl Iterator<Item = CallerId> {
+        let wants = move |load: &Load| load.logs.iter().any(|(_, wanted)| level >= *wanted);
+        self.loads.iter().filter(move |(_, load)| wants(load)).map(|(owner, _)| *owner)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&CallerId, &Load)> {

@@ -2,6 +2,7 @@
 //!
 //! In: calls and lines by hand. Out: what the mux wants done. Owns a mux per test. May not: use real time.
 
+mod found;
 mod modern;
 
 use std::time::Duration;

@@ -13,16 +13,16 @@ use crate::mcp::ClientCapabilities;
 use crate::server::handle::Hints;
 use crate::server::{Ask, Client};
 
-const B: CallerId = CallerId(2);
+pub(super) const B: CallerId = CallerId(2);
 
-fn session(level: Option<Level>, can: &'static str) -> Arc<Client> {
+pub(super) fn session(level: Option<Level>, can: &'static str) -> Arc<Client> {
     let raw = Bytes::from_static(can.as_bytes());
     let info = Some(Bytes::from_static(br#"{"name":"c","version":"1"}"#));
     Arc::new(Client { capabilities: raw.clone(), info, ..Client::legacy(ClientCapabilities::parse(&raw), level) })
 }
 
 /// A mux whose modern child is up, with one legacy caller that can be asked forms.
-fn up() -> Mux {
+pub(super) fn up() -> Mux {
     let options =
         Options { concurrency: Concurrency::Auto, interactive: false, roots: Roots::default(), request_timeout: None };
     let mut mux = Mux::new(options);
@@ -38,7 +38,7 @@ fn up() -> Mux {
     mux
 }
 
-fn written(mux: &mut Mux) -> Vec<Value> {
+pub(super) fn written(mux: &mut Mux) -> Vec<Value> {
     let lines = outputs(mux).into_iter().filter_map(|output| match output {
         Output::Write(line) => Some(serde_json::from_slice(&line.to_bytes()).expect("JSON")),
         _ => None,
@@ -46,13 +46,13 @@ fn written(mux: &mut Mux) -> Vec<Value> {
     lines.collect()
 }
 
-fn acknowledge(mux: &mut Mux, id: &Value, honoured: Value) -> Vec<Output> {
+pub(super) fn acknowledge(mux: &mut Mux, id: &Value, honoured: Value) -> Vec<Output> {
     let params = json!({ "_meta": { "io.modelcontextprotocol/subscriptionId": id }, "notifications": honoured });
     let text = json!({ "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params });
     line(mux, &text.to_string(), T)
 }
 
-fn result(mux: &mut Mux, id: &Value, result: Value) -> Vec<Output> {
+pub(super) fn result(mux: &mut Mux, id: &Value, result: Value) -> Vec<Output> {
     line(mux, &json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string(), T)
 }
 
