@@ -35,8 +35,8 @@ pub fn to_legacy(method: &Method, error: Raw) -> Raw {
         Some(INVALID_PARAMS) if *method == Method::ResourcesRead && says_not_found(&error) => {
             with_code(&error, RESOURCE_NOT_FOUND)
         }
-        // Of the legacy era: whether the session can read it is its own matter.
-        Some(URL_ELICITATION_REQUIRED) => error,
+        // What the modern revision keeps for itself is the server's own to a legacy client (as is -32042, of its era).
+        Some(other) if RESERVED.contains(&other) && !matches!(other, HEADER_MISMATCH | UNSUPPORTED_VERSION) => error,
         _ => shared(error),
     }
 }
@@ -113,9 +113,9 @@ mod tests {
             (-32020, -32603, -32603),
             (-32022, -32603, -32603),
             (-32021, -32021, -32021),
-            (-32023, -32603, -32603),
+            (-32023, -32603, -32023),
             (-32042, -32603, -32042),
-            (-32099, -32603, -32603),
+            (-32099, -32603, -32099),
             (-32100, -32100, -32100),
             (-32019, -32019, -32019),
             (-32000, -32000, -32000),
