@@ -23,8 +23,6 @@ pub(super) struct Filter {
     pub(super) resources: bool,
     /// `resourceSubscriptions`, each once, in the client's order.
     pub(super) uris: Vec<String>,
-    /// `taskIds` (SEP-2663): never honoured, for tasks are polled here; but only who knows tasks may ask.
-    pub(super) tasks: bool,
 }
 
 impl Filter {
@@ -59,14 +57,16 @@ impl Filter {
             prompts: flag("promptsListChanged"),
             resources: flag("resourcesListChanged"),
             uris,
-            tasks: filter.get("taskIds").is_some_and(|list| &list[..] != b"null"),
         })
     }
 
-    /// Did the client declare what it asks for?
-    pub(super) fn check(&self, client_capabilities: &Raw) -> Result<(), ErrorObject> {
+    /// Did the client declare what it asks for? `taskIds` (SEP-2663) are never honoured, as tasks are polled here; but
+    /// only who knows tasks may ask for them.
+    pub(super) fn check(params: &Params, client_capabilities: &Raw) -> Result<(), ErrorObject> {
+        let filter = params.get("notifications").and_then(|filter| Object::scan(&filter));
+        let names_tasks = filter.and_then(|filter| filter.get("taskIds")).is_some_and(|list| &list[..] != b"null");
         let extensions = Object::scan(client_capabilities).and_then(|all| Object::scan(&all.get("extensions")?));
-        if self.tasks && extensions.is_none_or(|all| all.get(TASKS_EXTENSION).is_none()) {
+        if names_tasks && extensions.is_none_or(|all| all.get(TASKS_EXTENSION).is_none()) {
             let required = format!("{{\"extensions\":{{\"{TASKS_EXTENSION}\":{{}}}}}}");
             return Err(ErrorObject::missing_capability(&Raw::from(required)));
         }
@@ -87,7 +87,6 @@ impl Filter {
             prompts: self.prompts && has(ListKind::Prompts),
             resources: self.resources && has(ListKind::Resources),
             uris: if subscribes { self.uris.clone() } else { Vec::new() },
-            tasks: false,
         }
     }
 

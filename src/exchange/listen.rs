@@ -75,9 +75,8 @@ impl Shared {
         params: &Params,
         seat: &Arc<Seat>,
     ) -> Result<(), ErrorObject> {
-        let wanted = Filter::parse(params)?;
-        wanted.check(&claims.client.capabilities)?;
-        let wanted = wanted.supported(&handshake.capabilities);
+        Filter::check(params, &claims.client.capabilities)?;
+        let wanted = Filter::parse(params)?.supported(&handshake.capabilities);
         let of = match target {
             Target::Server(server) => Of::Server(server.name().clone()),
             Target::Aggregate(aggregate) => Of::Aggregate(aggregate.clone()),
