@@ -27,7 +27,8 @@ pub(super) async fn scrape(ctx: &Context) -> Reply {
     let survey = ctx.meter.survey(&registry).await;
     let connections = limits::CONNECTIONS_MAX.saturating_sub(ctx.connections.available_permits());
     let held = ctx.bodies.held();
-    let scrape = Scrape { survey, connections, held, uptime: ctx.started.elapsed() };
+    let parked = ctx.exchanges.parked();
+    let scrape = Scrape { survey, connections, held, parked, uptime: ctx.started.elapsed() };
     match scrape.encode_text() {
         Ok(text) => respond::metrics(text),
         Err(error) => respond::broken(&format!("metrics could not be encoded: {error}")),
@@ -39,6 +40,7 @@ struct Scrape {
     survey: Survey,
     connections: usize,
     held: usize,
+    parked: usize,
     uptime: Duration,
 }
 
@@ -67,7 +69,8 @@ impl Scrape {
         gauge(encoder, "resident_memory_bytes", "Resident memory of hub itself.", &hub.rss_bytes)?;
         gauge(encoder, "proportional_memory_bytes", "Proportional memory of hub itself.", &hub.pss_bytes)?;
         gauge(encoder, "open_connections", "Open HTTP connections.", &self.connections)?;
-        gauge(encoder, "held_body_bytes", "Bytes of request bodies that are held.", &self.held)
+        gauge(encoder, "held_body_bytes", "Bytes of request bodies that are held.", &self.held)?;
+        gauge(encoder, "parked_calls", "Calls of modern clients whose server has asked something.", &self.parked)
     }
 
     /// One gauge per server that runs or could run.
@@ -210,11 +213,12 @@ mod tests {
         let server = Registered { name, port: 1, handle: Err(NotRunning::Disabled), listen_failure: None };
         let hub = Usage { processes: 1, rss_bytes: 2048, pss_bytes: 1024, cpu_percent: 0.0 };
         let survey = Survey { hub, servers: vec![Surveyed { server, snapshot: None, instances: Vec::new() }] };
-        let scrape = Scrape { survey, connections: 3, held: 7, uptime: Duration::from_millis(1500) };
+        let scrape = Scrape { survey, connections: 3, held: 7, parked: 2, uptime: Duration::from_millis(1500) };
         let text = scrape.encode_text().expect("encodes");
         for line in [
             "hub_uptime_seconds 1.5",
             "hub_open_connections 3",
+            "hub_parked_calls 2",
             "hub_proportional_memory_bytes 1024",
             "hub_server_state{server=\"git\",state=\"disabled\"} 1",
             "hub_server_state{server=\"git\",state=\"ready\"} 0",
