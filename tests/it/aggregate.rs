@@ -9,16 +9,21 @@ use std::time::{Duration, Instant};
 
 const SEARCH: &str = r#"[{"name":"search","description":"odd search","inputSchema":{"type":"object"}}]"#;
 
-fn odd(name: &str) -> Fake {
+pub(crate) fn odd(name: &str) -> Fake {
     Fake::new(name).arg("--name-set", "odd").arg("--tools-extra", SEARCH)
 }
 
 /// All pages of a list.
 fn items(session: &Session, method: &str, key: &str) -> Vec<Value> {
+    items_of(|params| session.request(method, params).result(), key)
+}
+
+/// All pages of a list, each fetched with its parameters.
+pub(crate) fn items_of(fetch: impl Fn(&Value) -> Value, key: &str) -> Vec<Value> {
     let mut all = Vec::new();
     let mut params = json!({});
     for _ in 0..100 {
-        let page = session.request(method, &params).result();
+        let page = fetch(&params);
         all.extend(page[key].as_array().expect("a list").iter().cloned());
         match page["nextCursor"].as_str() {
             Some(cursor) => params = json!({"cursor": cursor}),
@@ -28,11 +33,11 @@ fn items(session: &Session, method: &str, key: &str) -> Vec<Value> {
     panic!("the list has no end");
 }
 
-fn names(items: &[Value]) -> Vec<String> {
+pub(crate) fn names(items: &[Value]) -> Vec<String> {
     items.iter().map(|item| item["name"].as_str().expect("a name").to_owned()).collect()
 }
 
-fn is_clean(name: &str) -> bool {
+pub(crate) fn is_clean(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 

@@ -40,54 +40,60 @@ fn t08_cancel_scope() {
 /// A cancelled call whose stream had begun: the stream ends, and a resume finds nothing (1.14: 204).
 #[test]
 fn t08_cancel_of_a_stream() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let call = session.begin_call_with_token("prog", &json!({"n": 100, "ms": 50}), &json!(1));
-    call.wait_for_many("notifications/progress", 2);
-    let last = call.last_event_id().expect("events of a stream have ids");
-    session.cancel(&call.id);
-    call.closed();
-    assert_eq!(call.response_now(), None);
-    assert_eq!(session.resume(&last).head().status, 204);
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let call = session.begin_call_with_token("prog", &json!({"n": 100, "ms": 50}), &json!(1));
+        call.wait_for_many("notifications/progress", 2);
+        let last = call.last_event_id().expect("events of a stream have ids");
+        session.cancel(&call.id);
+        call.closed();
+        assert_eq!(call.response_now(), None);
+        assert_eq!(session.resume(&last).head().status, 204);
+    }
 }
 
 /// What nobody knows is nobody's: 202, and the child hears nothing.
 #[test]
 fn t08_cancel_of_nothing() {
-    let hub = Hub::start(Setup::one());
-    let target = hub.at("a");
-    let (a, b) = (Session::open(&target), Session::open(&target));
-    let call = sleep(&a, &json!(41), "A", 600);
-    wire_id(&hub, "A");
-    b.cancel(&json!(41));
-    a.cancel(&json!("41"));
-    a.cancel(&json!(999));
-    assert_eq!(a.notify("notifications/cancelled", &json!({})).status(), 202);
-    assert_eq!(call.text(), "slept v=A");
-    a.cancel(&json!(41));
-    a.echo("order");
-    assert_eq!(hub.journal("a").count("notifications/cancelled"), 0);
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let target = hub.at("a");
+        let (a, b) = (Session::open(&target), Session::open(&target));
+        let call = sleep(&a, &json!(41), "A", 600);
+        wire_id(&hub, "A");
+        b.cancel(&json!(41));
+        a.cancel(&json!("41"));
+        a.cancel(&json!(999));
+        assert_eq!(a.notify("notifications/cancelled", &json!({})).status(), 202);
+        assert_eq!(call.text(), "slept v=A");
+        a.cancel(&json!(41));
+        a.echo("order");
+        assert_eq!(hub.journal("a").count("notifications/cancelled"), 0);
+    }
 }
 
 #[test]
 fn t09_cancel_late_response() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let id = json!(7);
-    let params = json!({"name": "ignore_cancel", "arguments": {"ms": 700, "v": "first"}});
-    let first = session.begin_as(&id, "tools/call", &params);
-    wire_id(&hub, "first");
-    session.cancel(&id);
-    first.closed();
-    let quick = session.request_as(&id, "tools/call", &json!({"name": "echo", "arguments": {"v": "quick"}}));
-    assert_eq!(quick.text(), "quick");
-    // In flight while the late answer of the first one arrives.
-    let second = sleep(&session, &id, "second", 1500);
-    eventually("the late answer", || {
-        hub.journal("a").sent().iter().any(|m| m.to_string().contains("late v=first")).then_some(())
-    });
-    assert_eq!(second.text(), "slept v=second");
-    assert_eq!((first.messages().len(), second.messages().len()), (0, 1));
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let id = json!(7);
+        let params = json!({"name": "ignore_cancel", "arguments": {"ms": 700, "v": "first"}});
+        let first = session.begin_as(&id, "tools/call", &params);
+        wire_id(&hub, "first");
+        session.cancel(&id);
+        first.closed();
+        let quick = session.request_as(&id, "tools/call", &json!({"name": "echo", "arguments": {"v": "quick"}}));
+        assert_eq!(quick.text(), "quick");
+        // In flight while the late answer of the first one arrives.
+        let second = sleep(&session, &id, "second", 1500);
+        eventually("the late answer", || {
+            hub.journal("a").sent().iter().any(|m| m.to_string().contains("late v=first")).then_some(())
+        });
+        assert_eq!(second.text(), "slept v=second");
+        assert_eq!((first.messages().len(), second.messages().len()), (0, 1));
+    }
 }
 
 #[test]

@@ -37,12 +37,14 @@ fn t01_id_collision() {
 /// One session answers many at once, ids interleaved.
 #[test]
 fn t01_one_session_in_parallel() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let pending: Vec<_> =
-        (0..50).map(|n| session.begin_call("sleep", &json!({"ms": (50 - n) * 4, "v": format!("n{n}")}))).collect();
-    for (n, pending) in pending.iter().enumerate() {
-        assert_eq!(pending.text(), format!("slept v=n{n}"));
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let pending: Vec<_> =
+            (0..50).map(|n| session.begin_call("sleep", &json!({"ms": (50 - n) * 4, "v": format!("n{n}")}))).collect();
+        for (n, pending) in pending.iter().enumerate() {
+            assert_eq!(pending.text(), format!("slept v=n{n}"));
+        }
     }
 }
 
@@ -55,24 +57,29 @@ fn echoes_exactly(session: &Session, body: &[u8], expected: &str) {
 
 #[test]
 fn t20_framing() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let pretty = "{\r\n  \"jsonrpc\": \"2.0\",\r\n  \"id\": 1,\r\n  \"method\": \"tools/call\",\r\n  \"params\": {\r\n    \
-                  \"name\": \"echo\",\n\n    \"arguments\": {\r\n \"v\": \"pretty\" }\r\n  }\r\n}\r\n";
-    echoes_exactly(&session, pretty.as_bytes(), "pretty");
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let pretty = "{\r\n  \"jsonrpc\": \"2.0\",\r\n  \"id\": 1,\r\n  \"method\": \"tools/call\",\r\n  \"params\": {\r\n    \
+                      \"name\": \"echo\",\n\n    \"arguments\": {\r\n \"v\": \"pretty\" }\r\n  }\r\n}\r\n";
+        echoes_exactly(&session, pretty.as_bytes(), "pretty");
 
-    let mega = "m".repeat(1 << 20);
-    echoes_exactly(&session, &echo_body(&json!(mega)), &mega);
-    let odd = "\u{2028}\u{2029} \u{85} \u{7f} é 😀 \\ \" \n \r\n \t \0";
-    echoes_exactly(&session, &echo_body(&json!(odd)), odd);
-    let raw = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"v\":\"\u{2028}\u{85}raw\"}}}";
-    echoes_exactly(&session, raw.as_bytes(), "\u{2028}\u{85}raw");
+        let mega = "m".repeat(1 << 20);
+        echoes_exactly(&session, &echo_body(&json!(mega)), &mega);
+        let odd = "\u{2028}\u{2029} \u{85} \u{7f} é 😀 \\ \" \n \r\n \t \0";
+        echoes_exactly(&session, &echo_body(&json!(odd)), odd);
+        let raw = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"v\":\"\u{2028}\u{85}raw\"}}}";
+        echoes_exactly(&session, raw.as_bytes(), "\u{2028}\u{85}raw");
 
-    let journal = hub.journal("a");
-    assert_eq!(journal.calls("echo").len(), 4);
-    for line in journal.lines() {
-        assert!(serde_json::from_str::<Value>(&line).is_ok_and(|value| value.is_object()), "not one message: {line:?}");
-        assert!(!line.contains('\r'));
+        let journal = hub.journal("a");
+        assert_eq!(journal.calls("echo").len(), 4);
+        for line in journal.lines() {
+            assert!(
+                serde_json::from_str::<Value>(&line).is_ok_and(|value| value.is_object()),
+                "not one message: {line:?}"
+            );
+            assert!(!line.contains('\r'));
+        }
     }
 }
 
@@ -83,15 +90,17 @@ fn echo_body(value: &Value) -> Vec<u8> {
 /// Numbers that a tree of f64 would spoil go through untouched.
 #[test]
 fn t20_payload_is_not_reserialised() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let arguments = r#"{"v":12345678901234567890123,"w":1.10,"z":1e2,"a":-0.0,"dup":1,"dup":2}"#;
-    let body = format!(
-        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{arguments}}}}}"#
-    );
-    assert_eq!(session.post(body.as_bytes()).status(), 200);
-    let line = hub.journal("a").lines().pop().expect("a line");
-    assert!(line.contains(arguments), "{line}");
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let arguments = r#"{"v":12345678901234567890123,"w":1.10,"z":1e2,"a":-0.0,"dup":1,"dup":2}"#;
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{arguments}}}}}"#
+        );
+        assert_eq!(session.post(body.as_bytes()).status(), 200);
+        let line = hub.journal("a").lines().pop().expect("a line");
+        assert!(line.contains(arguments), "{line}");
+    }
 }
 
 #[test]
@@ -163,20 +172,26 @@ fn t20_byte_order_mark_of_a_child() {
 
 #[test]
 fn t21_id_types() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let long = format!("\"{}\"", "i".repeat(100_000));
-    let served = ["9007199254740993", "-1", "0", "\"\"", "\"1\"", "12345678901234567890123", "\"\\u0061\"", &long];
-    for id in served {
-        let reply = session.post(ping_like(id).as_bytes());
-        // Served, or refused at once; never a hang, and never an id that the client did not send.
-        assert_eq!(reply.status(), 200, "{id}: {}", reply.text());
-        assert!(reply.text().contains(&format!("\"id\":{id}")), "{id} must come back byte for byte: {}", reply.text());
-        assert_eq!(Answer::from_reply(&reply).text(), "x");
-    }
-    for id in ["1.5", "null", "{}", "[1]", "true", "1e400"] {
-        let reply = session.post(ping_like(id).as_bytes());
-        assert_eq!(reply.status(), 400, "{id}: {}", reply.text());
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let long = format!("\"{}\"", "i".repeat(100_000));
+        let served = ["9007199254740993", "-1", "0", "\"\"", "\"1\"", "12345678901234567890123", "\"\\u0061\"", &long];
+        for id in served {
+            let reply = session.post(ping_like(id).as_bytes());
+            // Served, or refused at once; never a hang, and never an id that the client did not send.
+            assert_eq!(reply.status(), 200, "{id}: {}", reply.text());
+            assert!(
+                reply.text().contains(&format!("\"id\":{id}")),
+                "{id} must come back byte for byte: {}",
+                reply.text()
+            );
+            assert_eq!(Answer::from_reply(&reply).text(), "x");
+        }
+        for id in ["1.5", "null", "{}", "[1]", "true", "1e400"] {
+            let reply = session.post(ping_like(id).as_bytes());
+            assert_eq!(reply.status(), 400, "{id}: {}", reply.text());
+        }
     }
 }
 

@@ -4,21 +4,35 @@
 //! message a client sees is its own, and a hub that has forgotten it all afterwards. Owns nothing. May not: run with the
 //! other tests; `scripts/test soak` runs it alone.
 
+use crate::modern_mrtr::nothing_left;
+use crate::soak_modern::ModernClient;
 use crate::support::eventually::within;
 use crate::support::session::{L0, L1, L2, L3, Pending, text_of};
-use crate::support::{Fake, Hub, Session, Setup, Stream, Target, Value, eventually, json, procs};
+use crate::support::{Fake, Hub, Session, Setup, Stream, Target, Value, json, procs};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 const CLIENTS: u64 = 50;
+const SERVERS: [&str; 3] = ["a", "b", "m"];
 const ELICIT: &str = "elicitation/create";
 
+/// How often each kind of step was taken.
+pub(crate) type Counts = BTreeMap<&'static str, u64>;
+
 /// xorshift64*: the same seed gives the same choices.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn pick(&mut self, count: u64) -> usize {
+        usize::try_from(self.below(count)).expect("small")
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -26,7 +40,7 @@ impl Random {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -39,15 +53,13 @@ struct Client {
     session: Session,
     get: Option<Stream>,
     done: u64,
-    counts: BTreeMap<&'static str, u64>,
+    counts: Counts,
 }
 
 impl Client {
-    fn new(number: u64, seed: u64, target: Target, prefix: &'static str) -> Self {
-        let mut random = Random(seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    fn new(name: String, mut random: Random, target: Target, prefix: &'static str) -> Self {
         let session = Self::fresh(&mut random, &target);
-        let (name, counts) = (format!("c{number}"), BTreeMap::new());
-        Self { name, random, target, prefix, session, get: None, done: 0, counts }
+        Self { name, random, target, prefix, session, get: None, done: 0, counts: Counts::new() }
     }
 
     fn fresh(random: &mut Random, target: &Target) -> Session {
@@ -240,33 +252,54 @@ fn soak_seconds() -> u64 {
     number("HUB_SOAK_SECONDS").unwrap_or(60)
 }
 
-fn run(hub: &Hub, seed: u64, time: Duration) -> BTreeMap<&'static str, u64> {
-    let endpoints = [(hub.at("a"), "", false), (hub.at("b"), "", true), (hub.all(), "a__", false)];
+/// A client of either era.
+fn live(number: u64, seed: u64, (target, prefix, asks): Endpoint, is_over: &dyn Fn() -> bool) -> Counts {
+    let random = Random::new(seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let name = format!("c{number}");
+    if number.is_multiple_of(2) {
+        let mut client = Client::new(name, random, target, prefix);
+        while !is_over() {
+            client.step(asks);
+        }
+        return client.counts;
+    }
+    let mut client = ModernClient::new(name, random, &target, prefix);
+    while !is_over() {
+        client.step(asks);
+    }
+    client.counts
+}
+
+/// Where a client goes, the prefix of its tools there, and whether it starts dialogs.
+type Endpoint = (Target, &'static str, bool);
+
+fn run(hub: &Hub, seed: u64, time: Duration) -> Counts {
+    let endpoints: [Endpoint; 5] = [
+        (hub.at("a"), "", false),
+        (hub.at("b"), "", true),
+        (hub.at("m"), "", true),
+        (hub.all(), "a__", false),
+        (hub.all(), "m__", true),
+    ];
     let start = Instant::now();
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
-                let (target, prefix, asks) = endpoints[usize::try_from(number % 3).expect("small")].clone();
-                scope.spawn(move || {
-                    let mut client = Client::new(number, seed, target, prefix);
-                    while start.elapsed() < time {
-                        client.step(asks);
-                    }
-                    client.counts
-                })
+                let endpoint = endpoints[usize::try_from(number / 2 % 5).expect("small")].clone();
+                scope.spawn(move || live(number, seed, endpoint, &|| start.elapsed() >= time))
             })
             .collect();
         // Seldom enough that no server counts as looping (limits.rs: 10 deaths within 120 s).
         let mut next = Duration::from_secs(8);
-        for name in ["a", "b"].into_iter().cycle() {
+        for name in SERVERS.into_iter().cycle() {
             if next >= time {
                 break;
             }
             std::thread::sleep(next.saturating_sub(start.elapsed()));
             hub.child_pids(name).into_iter().for_each(|pid| procs::signal(pid, Signal::SIGKILL));
-            next += Duration::from_secs(15);
+            next += Duration::from_secs(10);
         }
-        let mut sum = BTreeMap::new();
+        let mut sum = Counts::new();
         for client in clients {
             for (kind, count) in client.join().expect("no panic") {
                 *sum.entry(kind).or_default() += count;
@@ -283,7 +316,12 @@ fn soak_everything_at_once() {
     let seed = number("HUB_SOAK_SEED").unwrap_or(now) | 1;
     eprintln!("HUB_SOAK_SEED={seed}");
     let quick = "{ initial = \"20ms\", max = \"200ms\" }";
-    let hub = Hub::start(Setup::of([Fake::new("a").key("restart", quick), Fake::new("b").key("restart", quick)]));
+    let fakes = SERVERS.map(|name| {
+        let fake = if name == "m" { Fake::modern(name) } else { Fake::new(name) };
+        // Abandoned dialogs must be gone by the time it is looked for them.
+        fake.key("restart", quick).key("park_timeout", "\"3s\"")
+    });
+    let hub = Hub::start(Setup::of(fakes));
     let whole = Duration::from_secs(soak_seconds());
     // The first part fills every cache and pool that is allowed to grow; from then on memory has to be flat.
     let warm = run(&hub, seed, whole / 3);
@@ -293,8 +331,9 @@ fn soak_everything_at_once() {
     let calls: u64 = rest.values().sum();
     assert!(calls > 20 * soak_seconds(), "only {calls} operations");
     assert!(rest.get("answered").is_some_and(|count| *count > 0), "no dialog was ever answered: {rest:?}");
-    for name in ["a", "b"] {
-        eventually("nothing is in flight", || (hub.server(name)["in_flight"] == 0).then_some(()));
+    assert!(rest.get("modern answered").is_some_and(|count| *count > 0), "no round was ever answered: {rest:?}");
+    for name in SERVERS {
+        nothing_left(&hub, name);
         hub.session(name).echo("in the end");
         assert!(hub.server(name)["restarts"].as_u64() > Some(0), "the soak never met a death of {name}");
     }

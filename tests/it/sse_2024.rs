@@ -55,38 +55,40 @@ impl Old {
 
 #[test]
 fn t40_sse_2024() {
-    let hub = Hub::start(Setup::one());
-    let sse = hub.at("a").at("/sse");
-    let a = Old::open(&sse, L0);
-    let b = Old::open(&sse, L3);
-    assert!(a.request("tools/list", &json!({}))["result"]["tools"].is_array());
-    for (old, text) in [(&a, "of A"), (&b, "of B")] {
-        let response = old.request("tools/call", &json!({"name": "echo", "arguments": {"v": text}}));
-        assert_eq!(text_of(&response), text);
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let sse = hub.at("a").at("/sse");
+        let a = Old::open(&sse, L0);
+        let b = Old::open(&sse, L3);
+        assert!(a.request("tools/list", &json!({}))["result"]["tools"].is_array());
+        for (old, text) in [(&a, "of A"), (&b, "of B")] {
+            let response = old.request("tools/call", &json!({"name": "echo", "arguments": {"v": text}}));
+            assert_eq!(text_of(&response), text);
+        }
+        let asking = a.begin("tools/call", &json!({"name": "elicit", "arguments": {"tag": "old"}}));
+        let prompt = a.stream.wait_for("elicitation/create");
+        let answer =
+            json!({"jsonrpc": "2.0", "id": prompt["id"], "result": {"action": "accept", "content": {"answer": "yes"}}});
+        a.send(answer.to_string().as_bytes());
+        assert!(text_of(&a.response(asking)).contains("yes"));
+
+        let cancelled = a.begin("tools/call", &json!({"name": "sleep", "arguments": {"ms": 20_000, "v": "x"}}));
+        let wire = hub.journal("a").wait_for_calls("sleep", 1)[0]["id"].clone();
+        a.send(&message(None, "notifications/cancelled", &json!({"requestId": cancelled})));
+        assert_eq!(hub.journal("a").wait_for("notifications/cancelled", 1)[0]["params"]["requestId"], wire);
+
+        a.begin("tools/call", &json!({"name": "sleep", "arguments": {"ms": 20_000, "v": "y"}}));
+        let wire = hub.journal("a").wait_for_calls("sleep", 2)[1]["id"].clone();
+        a.stream.drop_connection();
+        let all = hub.journal("a").wait_for("notifications/cancelled", 2);
+        assert_eq!(all[1]["params"]["requestId"], wire, "the end of the stream is the end of the session");
+        crate::support::eventually("the session is gone", || {
+            (a.post.post(&[], &message(Some(&json!(1)), "ping", &json!({}))).status() == 404).then_some(())
+        });
+        assert_eq!(b.request("ping", &json!({}))["result"], json!({}));
+        assert_eq!(b.stream.of("elicitation/create"), Vec::<Value>::new());
+        assert!(b.stream.messages().iter().all(|m| m["id"] != cancelled || m["result"].is_object()));
     }
-    let asking = a.begin("tools/call", &json!({"name": "elicit", "arguments": {"tag": "old"}}));
-    let prompt = a.stream.wait_for("elicitation/create");
-    let answer =
-        json!({"jsonrpc": "2.0", "id": prompt["id"], "result": {"action": "accept", "content": {"answer": "yes"}}});
-    a.send(answer.to_string().as_bytes());
-    assert!(text_of(&a.response(asking)).contains("yes"));
-
-    let cancelled = a.begin("tools/call", &json!({"name": "sleep", "arguments": {"ms": 20_000, "v": "x"}}));
-    let wire = hub.journal("a").wait_for_calls("sleep", 1)[0]["id"].clone();
-    a.send(&message(None, "notifications/cancelled", &json!({"requestId": cancelled})));
-    assert_eq!(hub.journal("a").wait_for("notifications/cancelled", 1)[0]["params"]["requestId"], wire);
-
-    a.begin("tools/call", &json!({"name": "sleep", "arguments": {"ms": 20_000, "v": "y"}}));
-    let wire = hub.journal("a").wait_for_calls("sleep", 2)[1]["id"].clone();
-    a.stream.drop_connection();
-    let all = hub.journal("a").wait_for("notifications/cancelled", 2);
-    assert_eq!(all[1]["params"]["requestId"], wire, "the end of the stream is the end of the session");
-    crate::support::eventually("the session is gone", || {
-        (a.post.post(&[], &message(Some(&json!(1)), "ping", &json!({}))).status() == 404).then_some(())
-    });
-    assert_eq!(b.request("ping", &json!({}))["result"], json!({}));
-    assert_eq!(b.stream.of("elicitation/create"), Vec::<Value>::new());
-    assert!(b.stream.messages().iter().all(|m| m["id"] != cancelled || m["result"].is_object()));
 }
 
 #[test]

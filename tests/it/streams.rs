@@ -24,47 +24,52 @@ fn answered(hub: &Hub, steps: u64) {
 
 #[test]
 fn t34_disconnect_semantics() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let call = prog(&session, 10, 60);
-    call.wait_for_many(PROGRESS, 2);
-    let last = call.last_event_id().expect("an id");
-    let seen = steps(&call).len();
-    call.drop_connection();
-    answered(&hub, 10);
-    assert_eq!(hub.journal("a").count("notifications/cancelled"), 0, "a lost connection is no cancellation");
-    let resumed = session.resume(&last);
-    let response = resumed.response();
-    assert_eq!(response["id"], call.id);
-    assert_eq!(response["result"]["content"][0]["text"], "10 steps v=me");
-    resumed.closed();
-    assert_eq!(seen + steps(&resumed).len(), 10);
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let call = prog(&session, 10, 60);
+        call.wait_for_many(PROGRESS, 2);
+        let last = call.last_event_id().expect("an id");
+        let seen = steps(&call).len();
+        call.drop_connection();
+        answered(&hub, 10);
+        assert_eq!(hub.journal("a").count("notifications/cancelled"), 0, "a lost connection is no cancellation");
+        let resumed = session.resume(&last);
+        let response = resumed.response();
+        assert_eq!(response["id"], call.id);
+        assert_eq!(response["result"]["content"][0]["text"], "10 steps v=me");
+        resumed.closed();
+        assert_eq!(seen + steps(&resumed).len(), 10);
+    }
 }
 
 #[test]
 fn t35_resumability() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let call = prog(&session, 50, 20);
-    call.wait_for_many(PROGRESS, 7);
-    call.drop_connection();
-    call.closed();
-    let before = steps(&call);
-    // While it runs, so the rest comes live.
-    let resumed = session.resume(&call.last_event_id().expect("an id"));
-    assert!(resumed.head().is_sse());
-    assert_eq!(resumed.response()["id"], call.id);
-    resumed.closed();
-    let all: Vec<u64> = before.iter().copied().chain(steps(&resumed)).collect();
-    assert_eq!(all, (1..=50).collect::<Vec<u64>>(), "the exact remainder, once");
-    assert_eq!(resumed.messages().iter().filter(|m| m.get("method").is_none()).count(), 1);
-    let mut ids: Vec<String> = call.events().into_iter().chain(resumed.events()).filter_map(|event| event.id).collect();
-    let count = ids.len();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), count, "no id twice");
-    // Delivered to its end: nothing to resume.
-    assert_eq!(session.resume(&resumed.last_event_id().expect("an id")).head().status, 204);
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let call = prog(&session, 50, 20);
+        call.wait_for_many(PROGRESS, 7);
+        call.drop_connection();
+        call.closed();
+        let before = steps(&call);
+        // While it runs, so the rest comes live.
+        let resumed = session.resume(&call.last_event_id().expect("an id"));
+        assert!(resumed.head().is_sse());
+        assert_eq!(resumed.response()["id"], call.id);
+        resumed.closed();
+        let all: Vec<u64> = before.iter().copied().chain(steps(&resumed)).collect();
+        assert_eq!(all, (1..=50).collect::<Vec<u64>>(), "the exact remainder, once");
+        assert_eq!(resumed.messages().iter().filter(|m| m.get("method").is_none()).count(), 1);
+        let mut ids: Vec<String> =
+            call.events().into_iter().chain(resumed.events()).filter_map(|event| event.id).collect();
+        let count = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "no id twice");
+        // Delivered to its end: nothing to resume.
+        assert_eq!(session.resume(&resumed.last_event_id().expect("an id")).head().status, 204);
+    }
 }
 
 #[test]
@@ -85,22 +90,24 @@ fn t35_unknown_ids() {
 /// A resume brings one stream back, not the others.
 #[test]
 fn t35_only_that_stream() {
-    let hub = Hub::start(Setup::one());
-    let session = hub.session("a");
-    let get = session.listen();
-    let (one, two) = (prog(&session, 30, 30), prog(&session, 30, 30));
-    for call in [&one, &two] {
-        call.wait_for_many(PROGRESS, 3);
-        call.drop_connection();
-        call.closed();
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        let session = hub.session("a");
+        let get = session.listen();
+        let (one, two) = (prog(&session, 30, 30), prog(&session, 30, 30));
+        for call in [&one, &two] {
+            call.wait_for_many(PROGRESS, 3);
+            call.drop_connection();
+            call.closed();
+        }
+        let resumed = session.resume(&one.last_event_id().expect("an id"));
+        assert_eq!(resumed.response()["id"], one.id);
+        resumed.closed();
+        assert_eq!(steps(&one).len() + steps(&resumed).len(), 30);
+        let second = session.resume(&two.last_event_id().expect("an id"));
+        assert_eq!(second.response()["id"], two.id);
+        assert_eq!(get.messages(), Vec::<Value>::new());
     }
-    let resumed = session.resume(&one.last_event_id().expect("an id"));
-    assert_eq!(resumed.response()["id"], one.id);
-    resumed.closed();
-    assert_eq!(steps(&one).len() + steps(&resumed).len(), 30);
-    let second = session.resume(&two.last_event_id().expect("an id"));
-    assert_eq!(second.response()["id"], two.id);
-    assert_eq!(get.messages(), Vec::<Value>::new());
 }
 
 #[test]
@@ -137,19 +144,22 @@ fn t35_resume_the_get_stream() {
 
 #[test]
 fn t36_priming_by_version() {
-    let hub = Hub::start(Setup::one());
-    for (version, primed, numbered) in [(L3, true, true), (L2, false, true), (L1, false, true), (L0, false, false)] {
-        let session = Session::with(&hub.at("a"), version, &json!({}));
-        let call = prog(&session, 2, 10);
-        call.text();
-        let events = call.events();
-        let empty = events.iter().filter(|event| event.data.as_deref() == Some("")).count();
-        assert_eq!(empty, usize::from(primed), "{version}: {events:?}");
-        if primed {
-            assert!(events[0].id.is_some() && events[0].retry == Some(3000), "{version}: {events:?}");
-        }
-        for event in events.iter().filter(|event| event.message().is_some()) {
-            assert_eq!(event.id.is_some(), numbered, "{version}: {event:?}");
+    for (_, setup) in Setup::both() {
+        let hub = Hub::start(setup);
+        for (version, primed, numbered) in [(L3, true, true), (L2, false, true), (L1, false, true), (L0, false, false)]
+        {
+            let session = Session::with(&hub.at("a"), version, &json!({}));
+            let call = prog(&session, 2, 10);
+            call.text();
+            let events = call.events();
+            let empty = events.iter().filter(|event| event.data.as_deref() == Some("")).count();
+            assert_eq!(empty, usize::from(primed), "{version}: {events:?}");
+            if primed {
+                assert!(events[0].id.is_some() && events[0].retry == Some(3000), "{version}: {events:?}");
+            }
+            for event in events.iter().filter(|event| event.message().is_some()) {
+                assert_eq!(event.id.is_some(), numbered, "{version}: {event:?}");
+            }
         }
     }
 }

@@ -108,6 +108,11 @@ impl Deref for Pending {
 }
 
 impl Pending {
+    /// A request whose answer `stream` reads.
+    pub fn new(id: Value, stream: Stream) -> Self {
+        Self { id, stream }
+    }
+
     /// Waits for the text of a tool's result.
     pub fn text(&self) -> String {
         let response = self.response();
@@ -234,7 +239,7 @@ impl Session {
 
     /// Begins a request with this id.
     pub fn begin_as(&self, id: &Value, method: &str, params: &Value) -> Pending {
-        Pending { id: id.clone(), stream: self.begin_raw(&message(Some(id), method, params)) }
+        Pending::new(id.clone(), self.begin_raw(&message(Some(id), method, params)))
     }
 
     /// Begins a `tools/call`.

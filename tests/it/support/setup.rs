@@ -24,6 +24,11 @@ impl Fake {
         fake.arg("--tag", name)
     }
 
+    /// A scripted server of the modern revision.
+    pub fn modern(name: &str) -> Self {
+        Self::new(name).arg("--profile", "M")
+    }
+
     /// A knob with a value.
     pub fn arg(mut self, knob: &str, value: impl Display) -> Self {
         self.args.extend([knob.to_owned(), value.to_string()]);
@@ -87,6 +92,16 @@ impl Setup {
     /// One scripted server named `a`.
     pub fn one() -> Self {
         Self::of([Fake::new("a")])
+    }
+
+    /// One scripted server of the modern revision named `a`.
+    pub fn modern() -> Self {
+        Self::of([Fake::modern("a")])
+    }
+
+    /// One server named `a` of each era: for what must hold whatever the child speaks.
+    pub fn both() -> [(&'static str, Self); 2] {
+        [("a legacy child", Self::one()), ("a modern child", Self::modern())]
     }
 
     /// These servers.
