@@ -68,9 +68,10 @@ impl Bench {
         let claims = Claims::read(&params).expect("claims");
         let occupied = self.exchanges.sit(RequestId::from_number(1), method, &claims, Form::Either);
         let reader = occupied.reader();
-        let target = match self.merged {
-            true => Target::Aggregate(Aggregate::new(self.registry.subscribe())),
-            false => Target::Server(self.server.handle.clone()),
+        let target = if self.merged {
+            Target::Aggregate(Aggregate::new(self.registry.subscribe()))
+        } else {
+            Target::Server(self.server.handle.clone())
         };
         let endpoint = EndpointId::Server(self.server.handle.name().clone());
         let seat = occupied.seat().clone();
