@@ -14,7 +14,6 @@ use crate::session::Params;
 
 /// See the module's header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a member of the specification's filter")]
 pub(super) struct Filter {
     /// `toolsListChanged`
     pub(super) tools: bool,
