@@ -160,7 +160,8 @@ impl Child {
         };
         if let Some(task) = params.get("taskId").and_then(Value::as_str).filter(|_| method != "tasks/list") {
             let owner = self.tasks.get(task).expect("a task of this child");
-            let may = if request.modern { owner.is_none() } else { request.caller.is_none() || *owner == request.caller };
+            let may =
+                if request.modern { owner.is_none() } else { request.caller.is_none() || *owner == request.caller };
             assert!(may, "{task} is not a task of {request:?}");
             self.events.push((request.era(), "request about a task"));
         }

@@ -78,7 +78,9 @@ impl<C: Choice> World<C> {
                     self.ended(id, &outcome);
                 }
                 match self.phase {
-                    Phase::Warming(list) if list == id && matches!(outcome, Outcome::Result(_)) => self.child_is_ready(),
+                    Phase::Warming(list) if list == id && matches!(outcome, Outcome::Result(_)) => {
+                        self.child_is_ready()
+                    }
                     Phase::Warming(list) if list == id => self.phase = Phase::Failed,
                     _ => {}
                 }

@@ -203,7 +203,9 @@ impl<C: Choice> World<C> {
         for (key, question) in park.open.clone() {
             match self.choice.below(6)? {
                 0 => {}
-                1 => responses[&key] = json!({ "action": "perhaps", "content": { "ask": question.ask, "by": "wrong" } }),
+                1 => {
+                    responses[&key] = json!({ "action": "perhaps", "content": { "ask": question.ask, "by": "wrong" } })
+                }
                 _ => responses[&key] = answer_to(&question.method, &question.ask, "once"),
             }
         }

@@ -517,7 +517,9 @@ impl Mux {
         let params = |uri: &str| Some(Raw::from(serde_json::json!({ "uri": uri }).to_string()));
         for act in acts {
             match act {
-                subscriptions::Act::SendSubscribe(uri) if self.phase == Phase::Up && self.listens.has_no_resources() => {
+                subscriptions::Act::SendSubscribe(uri)
+                    if self.phase == Phase::Up && self.listens.has_no_resources() =>
+                {
                     let refusal = ErrorObject::method_not_found(Method::Subscribe.name());
                     let acts = self.subscriptions.subscribed(&uri, &refusal.into(), now);
                     self.act_on_subscriptions(acts, now);
