@@ -79,13 +79,14 @@ impl<C: Choice> World<C> {
     }
 
     pub(super) fn some_call(&mut self) -> Option<()> {
-        if self.calls.values().filter(|call| !call.over).count() > 24 {
+        if self.calls.values().filter(|call| !call.over).count() > self.crowd {
             return Some(());
         }
         // hub itself calls, too, now and then.
         if self.choice.below(32)? == 0 {
             let uri = self.choice.of(&URIS)?;
-            return self.call(CallerId::HUB, Method::ResourcesRead, json!({ "uri": uri }));
+            self.call(CallerId::HUB, Method::ResourcesRead, json!({ "uri": uri }));
+            return Some(());
         }
         if self.some_era()? == Era::Modern {
             return self.some_modern_call();
@@ -105,23 +106,26 @@ impl<C: Choice> World<C> {
             9 => (Method::PromptsGet, json!({ "name": "p", "_meta": { "progressToken": 1, "x": {} } })),
             10 => (Method::Subscribe, json!({ "uri": uri })),
             11 => (Method::Unsubscribe, json!({ "uri": uri })),
-            12 => (Method::ToolsCall, json!({ "name": "do", "task": { "ttl": 60_000 } })),
-            13..=14 => self.some_task_call()?,
+            12 => (Method::ToolsCall, json!({ "name": "do", "task": { "ttl": 600_000 } })),
+            13..=14 => self.some_task_call(&format!("t{}#", caller.0))?,
             _ => (Method::SetLevel, json!({ "level": self.choice.of(&LEVELS)? })),
         };
-        self.call(caller, method, params)
+        self.call(caller, method, params);
+        Some(())
     }
 
-    fn some_task_call(&mut self) -> Option<(Method, Value)> {
+    /// About a task of its own, or of somebody else.
+    fn some_task_call(&mut self, own: &str) -> Option<(Method, Value)> {
         let all = [Method::TasksGet, Method::TasksResult, Method::TasksCancel, Method::TasksList];
         let method = all[self.choice.below(all.len())?].clone();
-        let known = self.tasks.len().min(8);
-        let pick = self.choice.below(known + 1)?;
-        let task = self.tasks.iter().rev().nth(pick).cloned().unwrap_or_else(|| "of nobody".into());
+        let (pick, mine) = (self.choice.below(self.tasks.len().min(8) + 1)?, self.choice.below(3)? > 0);
+        let all = || self.tasks.iter().rev();
+        let task = all().find(|task| mine && task.starts_with(own)).or_else(|| all().nth(pick));
+        let task = task.cloned().unwrap_or_else(|| "of nobody".into());
         Some((method, json!({ "taskId": task })))
     }
 
-    fn call(&mut self, caller: CallerId, method: Method, mut params: Value) -> Option<()> {
+    fn call(&mut self, caller: CallerId, method: Method, mut params: Value) {
         let id = CallId(self.next_id());
         for (key, value) in [("call", id.0), ("caller", caller.0), ("chain", id.0)] {
             params[key] = value.into();
@@ -135,7 +139,6 @@ impl<C: Choice> World<C> {
             self.count(Some(self.era_of(caller)), "call");
         }
         self.mux.call(id, caller, method, Some(raw(&params)), self.now);
-        Some(())
     }
 
     /// What follows from a call as soon as it is made.
@@ -174,7 +177,7 @@ impl<C: Choice> World<C> {
             12 => (Method::PromptsGet, json!({ "name": "p" })),
             13 => (Method::ToolsList, json!({ "cursor": "c" })),
             _ => {
-                let (method, params) = self.some_task_call()?;
+                let (method, params) = self.some_task_call("m#")?;
                 // There is no list of tasks, and no result apart, in this era.
                 let known = matches!(method, Method::TasksGet | Method::TasksCancel);
                 (if known { method } else { Method::TasksUpdate }, params)
@@ -235,7 +238,10 @@ impl<C: Choice> World<C> {
         let ask = self.choice.of(&shown)?;
         match self.choice.below(16)? {
             0..=3 => self.mux.ask_progress(ask, &Raw::from_static(br#"{"progressToken":"mine","progress":1}"#)),
-            4 => return self.refuse(ask),
+            4 => {
+                self.refuse(ask);
+                return Some(());
+            }
             _ => {}
         }
         self.answer(ask);
@@ -258,7 +264,7 @@ impl<C: Choice> World<C> {
     }
 
     /// Answers an ask with an error.
-    fn refuse(&mut self, ask: AskId) -> Option<()> {
+    fn refuse(&mut self, ask: AskId) {
         if let Some(shown) = self.shown.get_mut(&ask).filter(|shown| !shown.answered) {
             shown.answered = true;
             let caller = shown.caller;
@@ -266,6 +272,5 @@ impl<C: Choice> World<C> {
             self.count(Some(self.era_of(caller)), "refusal");
             self.mux.answer(ask, hub::mcp::ErrorObject::new(-1, "not today").into(), self.now);
         }
-        Some(())
     }
 }

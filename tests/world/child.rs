@@ -287,12 +287,12 @@ impl Child {
         self.tasks.insert(id.clone(), owner);
         self.events.push((request.era(), "task"));
         if self.era == Era::Legacy {
-            result["task"] = json!({ "taskId": id, "status": "working", "ttl": 60_000 });
+            result["task"] = json!({ "taskId": id, "status": "working", "ttl": 600_000 });
         } else {
             result["resultType"] = "task".into();
             result["taskId"] = id.into();
             result["status"] = "working".into();
-            result["ttlMs"] = 60_000.into();
+            result["ttlMs"] = 600_000.into();
         }
     }
 

@@ -9,11 +9,12 @@ use hub::mcp::{Era, ErrorObject, ListKind, Method};
 use hub::server::{AskId, CallId, CallerId};
 
 use super::child::Child;
-use super::{Call, Choice, Command, Phase, URIS, World};
+use super::{Call, Choice, Command, Phase, Seen, URIS, World};
 
 impl<C: Choice> World<C> {
-    /// Lets everything come to an end, and sees that it does: every call gets its answer, nothing is left.
-    pub fn finish(&mut self) {
+    /// Lets everything come to an end, and sees that it does: every call gets its answer, nothing is left. Says what
+    /// happened.
+    pub fn finish(&mut self) -> &Seen {
         self.bring_up();
         for _ in 0..10_000 {
             let over = self.calls.values().all(|call| call.over);
@@ -41,6 +42,7 @@ impl<C: Choice> World<C> {
         let child = self.child.as_ref().expect("it was brought up");
         let left = child.certainly_subscribed();
         assert!(left.is_empty(), "the child still believes in subscribers of {left:?}");
+        &self.seen
     }
 
     fn everybody_does_their_part(&mut self) {
@@ -89,6 +91,8 @@ impl<C: Choice> World<C> {
         // What is in a pipe gets there at once, compared with any of these.
         self.obey();
         self.child_reads();
+        let confirms = self.choice.below(4)? > 0;
+        self.child.iter_mut().filter(|_| confirms).for_each(Child::confirm_all);
         self.hub_reads(usize::MAX);
         let millis = self.choice.of(&[1, 20, 40, 60, 60, 500, 1500, 2500, 11_000, 16_000, 31_000, 610_000, 4_000_000]);
         self.pass(Duration::from_millis(millis?));
@@ -263,7 +267,7 @@ impl<C: Choice> World<C> {
         }
         let cause = self.choice.of(&causes)?;
         // Several at once now and then: they belong together.
-        for _ in 0..1 + self.choice.below(4)? / 3 {
+        for _ in 0..=self.choice.below(4)? / 3 {
             child.ask(Some(cause), self.choice.below(kinds)?, now);
         }
         Some(())

@@ -131,6 +131,8 @@ pub struct World<C> {
     mixed: bool,
     /// The child may come back as one of the other era.
     changing: bool,
+    /// How many calls are open at once.
+    crowd: usize,
     roots_of_client: bool,
     phase: Phase,
     era: Era,
@@ -179,7 +181,7 @@ impl<C: Choice> World<C> {
             tasks: choice.below(2)? > 0,
             changes: [true; 3],
         };
-        let (mixed, changing) = (choice.below(2)? == 0, choice.below(4)? == 0);
+        let (mixed, changing, crowd) = (choice.below(2)? == 0, choice.below(4)? == 0, choice.of(&[3, 6, 24])?);
         let mut mux = Mux::new(options);
         mux.expect_facts(facts);
         mux.set_read_only(Arc::new(HashSet::from(["look".to_owned()])));
@@ -191,6 +193,7 @@ impl<C: Choice> World<C> {
             cell,
             mixed,
             changing,
+            crowd,
             roots_of_client,
             phase: Phase::Down,
             era: cell.child,
@@ -269,11 +272,6 @@ impl<C: Choice> World<C> {
 
     fn era_of(&self, caller: CallerId) -> Era {
         self.callers.get(&caller).map_or(Era::Modern, |caller| caller.client.era)
-    }
-
-    /// What happened until now.
-    pub fn seen(&self) -> &Seen {
-        &self.seen
     }
 
     /// For a person who looks at one world.

@@ -51,14 +51,14 @@ impl Child {
         let responses = request.params.get("inputResponses").and_then(Value::as_object);
         let mut numbers: Vec<u64> = Vec::new();
         if let Some(state) = state {
-            numbers.push(self.number_in(state, "s", chain));
+            numbers.push(Self::number_in(state, "s", chain));
         }
         for (key, response) in responses.into_iter().flatten() {
             if let Some((ask, by)) = named(response) {
                 assert_eq!(by, "once", "{response}");
                 let (ask, of) = ask.rsplit_once('/').expect("the child's own name");
                 assert_eq!(of, key, "the answer to another question: {}", request.params);
-                numbers.push(self.number_in(ask, "q", chain));
+                numbers.push(Self::number_in(ask, "q", chain));
             }
         }
         numbers.dedup();
@@ -76,7 +76,7 @@ impl Child {
     }
 
     /// The number in what it made for a call of this chain.
-    fn number_in(&self, text: &str, kind: &str, chain: u64) -> u64 {
+    fn number_in(text: &str, kind: &str, chain: u64) -> u64 {
         let parts: Vec<&str> = text.split('/').collect();
         let [of, whose, number] = parts[..] else { panic!("not its own: {text}") };
         assert_eq!((of, whose), (kind, chain.to_string().as_str()), "what belongs to another call");

@@ -79,7 +79,7 @@ impl<C: Choice> World<C> {
                 }
                 match self.phase {
                     Phase::Warming(list) if list == id && matches!(outcome, Outcome::Result(_)) => {
-                        self.child_is_ready()
+                        self.child_is_ready();
                     }
                     Phase::Warming(list) if list == id => self.phase = Phase::Failed,
                     _ => {}

@@ -204,7 +204,7 @@ impl<C: Choice> World<C> {
             match self.choice.below(6)? {
                 0 => {}
                 1 => {
-                    responses[&key] = json!({ "action": "perhaps", "content": { "ask": question.ask, "by": "wrong" } })
+                    responses[&key] = json!({ "action": "perhaps", "content": { "ask": question.ask, "by": "wrong" } });
                 }
                 _ => responses[&key] = answer_to(&question.method, &question.ask, "once"),
             }

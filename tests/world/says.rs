@@ -25,7 +25,7 @@ impl Child {
             6 | 8..=10 => self.progress(pick),
             11 => self.withdraw(pick),
             12 => self.task_status(pick),
-            13 => self.elicitation_complete(pick),
+            13 => Some(self.elicitation_complete(pick)),
             _ => self.of_a_request(pick),
         };
         if let Some(mut message) = message {
@@ -63,9 +63,9 @@ impl Child {
         Some(json!({ "method": method, "params": params }))
     }
 
-    fn elicitation_complete(&mut self, pick: usize) -> Option<Value> {
+    fn elicitation_complete(&self, pick: usize) -> Value {
         let id = format!("e{}.{}", self.generation(), pick);
-        Some(json!({ "method": "notifications/elicitation/complete", "params": { "elicitationId": id } }))
+        json!({ "method": "notifications/elicitation/complete", "params": { "elicitationId": id } })
     }
 
     /// What no revision knows, of a request that it works on.

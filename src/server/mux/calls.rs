@@ -221,11 +221,11 @@ impl Mux {
 
     fn send(&mut self, id: CallId, now: Duration) {
         let Some(call) = self.calls.get(&id) else { return };
-        let refusal = if !self.facts.unwrap_or_default().admits(&call.method) {
-            Some(ErrorObject::method_not_found(call.method.name()))
-        } else {
+        let refusal = if self.facts.unwrap_or_default().admits(&call.method) {
             // The child may be another one than when the call came.
             self.is_about_anothers_task(call).then(|| ErrorObject::invalid_params("Unknown task"))
+        } else {
+            Some(ErrorObject::method_not_found(call.method.name()))
         };
         if let Some(error) = refusal {
             if let Some(call) = self.calls.remove(&id) {
