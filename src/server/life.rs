@@ -528,8 +528,13 @@ impl Instance {
         }
     }
 
-    /// Looks after each input whether a drain is complete.
+    /// Looks after each input whether a drain is complete, and whether anybody waits for a child that nobody starts: a
+    /// call whose client was asked something meanwhile comes back to the queue by itself.
     pub(super) fn life_settles(&mut self) {
+        if matches!(self.life, Life::Stopped | Life::Failed { .. }) && self.mux.wants_child() {
+            self.wanted();
+            self.flush();
+        }
         if matches!(self.life, Life::Draining { .. }) && self.mux.written() == 0 && !self.has_late_commands() {
             self.drained();
         }

@@ -62,6 +62,28 @@ fn t16_legacy_on_modern_mrtr() {
     assert!(calls[0]["params"].get("inputResponses").is_none());
 }
 
+/// The server fails for good while a person looks at a dialog: the answer finds nobody, and the call must end.
+#[test]
+fn t16_the_server_fails_between_rounds() {
+    let mut hub = Hub::prepare(Setup::modern().impatient());
+    let flag = hub.path("DEAD");
+    let server = hub.setup.server("a");
+    *server =
+        server.clone().key("restart", "{ initial = \"10ms\", max = \"20ms\" }").arg("--dead-while", flag.display());
+    hub.write_config();
+    hub.serve();
+    hub.wait_state("a", "ready");
+    let session = Session::eliciting(&hub.at("a"));
+    let call = session.begin_call("elicit", &json!({"tag": "lost"}));
+    let prompt = call.wait_for(ELICIT);
+    std::fs::write(&flag, "").expect("a file");
+    hub.session("a").begin_call("die", &json!({}));
+    hub.wait_state("a", "failed");
+    session.accept(&prompt, "too late");
+    let response = call.response_within(Duration::from_secs(5));
+    assert_eq!(response["error"]["code"], -32603, "{response}");
+}
+
 /// Several rounds, several questions, each with its own request; declined and refused ones.
 #[test]
 fn t16_rounds() {

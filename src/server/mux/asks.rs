@@ -224,7 +224,10 @@ impl Mux {
             }
         }
         entry.causes = causes;
-        self.timers.arm(now + ASK_TIMEOUT, Timer::Ask(ask));
+        // A parked call has a patience of its own (`park_timeout`), and a kinder way to end.
+        if era == Era::Legacy {
+            self.timers.arm(now + ASK_TIMEOUT, Timer::Ask(ask));
+        }
         let delivery = Delivery::Ask(shown);
         self.out.push_back(match call {
             Some(call) => Output::Deliver(call, delivery),

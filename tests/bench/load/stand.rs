@@ -8,7 +8,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ pub struct Programs {
 /// Something that forwards calls to an echo server.
 pub struct Gateway {
     /// The process.
-    pub running: Arc<Running>,
+    pub running: Rc<Running>,
     /// Where the echo server is served.
     pub target: Target,
     /// Whether it wants sessions.
@@ -118,7 +118,7 @@ impl Home {
         let running = self.start(programs)?;
         running.wait_ready().with_context(|| format!("hub did not start:\n{}", self.log_tail()))?;
         let target = Target { address: self.server_address(0), path: "/mcp", session: None, is_modern: false };
-        Ok(Gateway { running: Arc::new(running), target, is_hub: true })
+        Ok(Gateway { running: Rc::new(running), target, is_hub: true })
     }
 }
 
@@ -126,7 +126,7 @@ impl Home {
 pub fn floor(programs: &Programs) -> Result<Gateway> {
     let running = Running::start(Command::new(&programs.floor).arg(&programs.echo))?;
     let target = Target { address: running.wait_ready()?, path: "/mcp", session: None, is_modern: false };
-    Ok(Gateway { running: Arc::new(running), target, is_hub: false })
+    Ok(Gateway { running: Rc::new(running), target, is_hub: false })
 }
 
 impl Gateway {

@@ -317,3 +317,21 @@ fn tasks_of_modern_requests() {
     let out = outputs(&mut mux);
     assert!(matches!(&out[..], [Output::Deliver(CallId(12), Delivery::Finish(Outcome::Error(_)))]), "{out:?}");
 }
+
+/// How long a parked call's client may take is `park_timeout`, which may be longer than a session's client may take.
+#[test]
+fn an_ask_of_a_modern_caller_has_no_time_of_its_own() {
+    let mut mux = super::up();
+    let raw = Bytes::from_static(br#"{"elicitation":{}}"#);
+    let client = Client { era: Era::Modern, ..Client::legacy(ClientCapabilities::parse(&raw), None) };
+    let who = (CallerId::passing(CallId(9)), Some(Arc::new(client)));
+    mux.call_with(CallId(9), who, Method::ToolsCall, None, Hints::UNKNOWN, T);
+    outputs(&mut mux);
+    let ask = json!({ "jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": { "message": "?" } });
+    let asks = asked(&line(&mut mux, &ask.to_string(), T));
+    let later = T + crate::limits::ASK_TIMEOUT * 2;
+    mux.tick(later);
+    assert_eq!(outputs(&mut mux), [], "it still waits");
+    mux.answer(asks[0].id, Outcome::Result(Bytes::from_static(br#"{"action":"decline"}"#)), later);
+    assert!(matches!(&outputs(&mut mux)[..], [Output::Write(_)]));
+}
