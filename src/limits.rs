@@ -52,6 +52,8 @@ pub const TASK_AFTER_END: Duration = Duration::from_mins(10);
 pub const ELICITATION_REMEMBERED: Duration = Duration::from_hours(1);
 /// Tasks and elicitations are looked through for what is over this often.
 pub const FORGET_EVERY: Duration = Duration::from_mins(1);
+/// Questions that a modern server may ask of a legacy client in one round.
+pub const QUESTIONS_MAX: usize = 64;
 /// Rounds of input that one call may take (PROTOCOL 3.A.4, 3.B.3).
 pub const ROUNDS_MAX: u32 = 32;
 /// The pause before a call is made again that a modern server only wants to see again; doubles each time.

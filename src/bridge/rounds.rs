@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::limits::{POLL_FIRST, POLL_LONGEST, ROUNDS_MAX};
+use crate::limits::{POLL_FIRST, POLL_LONGEST, QUESTIONS_MAX, ROUNDS_MAX};
 use crate::mcp::error::{INTERNAL_ERROR, Reason};
 use crate::mcp::splice::Object;
 use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, Raw};
@@ -60,6 +60,9 @@ impl Rounds {
         let Some(result) = Object::scan(result) else { return failed("the server's result is not an object") };
         self.state = result.get("requestState").filter(|state| state.first() == Some(&b'"'));
         let requests = result.get("inputRequests").and_then(|requests| Object::scan(&requests));
+        if requests.as_ref().is_some_and(|requests| requests.entries().nth(QUESTIONS_MAX).is_some()) {
+            return failed(format!("the server asked more than {QUESTIONS_MAX} questions at once"));
+        }
         let mut now = Vec::new();
         for (key, request) in requests.iter().flat_map(Object::entries) {
             let question = match question(key, &request, can) {
@@ -240,6 +243,9 @@ mod tests {
             assert_eq!(keys(&rounds.begin(&wants(&form, None), ALL)), ["a"]);
         }
         assert!(matches!(rounds.begin(&wants(&form, None), ALL), Next::Fail(_)));
+        let many: serde_json::Map<String, Value> =
+            (0..=QUESTIONS_MAX).map(|key| (key.to_string(), ask("elicitation/create"))).collect();
+        assert!(matches!(Rounds::default().begin(&wants(&many.into(), None), ALL), Next::Fail(_)), "too many at once");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::config::ServerSpec;
 use crate::limits::{CHILD_WRITE_BYTES_MAX, COMMANDS_AT_ONCE_MAX, INSTANCE_QUEUE_MAX};
 use crate::mcp::error::Reason;
 use crate::mcp::splice::Object;
-use crate::mcp::{ErrorObject, Line, ListKind, Method, Outcome, Raw};
+use crate::mcp::{Era, ErrorObject, Line, ListKind, Method, Outcome, Raw};
 
 use super::era::Belief;
 use super::handle::{Command, InstanceHandle, NewCall, next_id};
@@ -58,6 +58,13 @@ struct Waiting {
     filter: bool,
 }
 
+/// A caller that lasts longer than a call.
+struct Lasting {
+    outlet: Arc<dyn Outlet>,
+    /// Modern listeners are none.
+    is_session: bool,
+}
+
 /// See the module. The fields of its life are used by `life.rs`.
 pub(super) struct Instance {
     pub(super) spec: Arc<ServerSpec>,
@@ -79,7 +86,7 @@ pub(super) struct Instance {
     pub(super) last_use: Instant,
     epoch: Instant,
     waiting: HashMap<CallId, Waiting>,
-    callers: HashMap<CallerId, Arc<dyn Outlet>>,
+    callers: HashMap<CallerId, Lasting>,
     handle: InstanceHandle,
     commands: mpsc::Receiver<Command>,
     control: mpsc::Receiver<Control>,
@@ -268,7 +275,7 @@ impl Instance {
 
     /// Nothing is served any more: what was queued meanwhile is answered all the same.
     async fn refuse_what_is_left(mut self) {
-        let open = i64::try_from(self.callers.len()).unwrap_or(0);
+        let open = self.callers.values().map(|lasting| i64::from(lasting.is_session)).sum::<i64>();
         self.counters.sessions.fetch_sub(open, Relaxed);
         self.commands.close();
         let gone = || ErrorObject::internal(Reason::ShuttingDown, STOPPED);
@@ -309,13 +316,14 @@ impl Instance {
         let now = self.now();
         match command {
             Command::Open(caller) => {
-                self.counters.sessions.fetch_add(1, Relaxed);
-                self.callers.insert(caller.caller, caller.outlet);
+                let is_session = caller.client.era == Era::Legacy;
+                self.counters.sessions.fetch_add(i64::from(is_session), Relaxed);
+                self.callers.insert(caller.caller, Lasting { outlet: caller.outlet, is_session });
                 self.mux.open(caller.caller, caller.client, caller.subscriptions, now);
             }
             Command::Close(caller) => {
-                if self.callers.contains_key(&caller) {
-                    self.counters.sessions.fetch_sub(1, Relaxed);
+                if let Some(lasting) = self.callers.get(&caller) {
+                    self.counters.sessions.fetch_sub(i64::from(lasting.is_session), Relaxed);
                     self.mux.close(caller, now);
                     self.flush();
                     self.callers.remove(&caller);
@@ -438,7 +446,7 @@ impl Instance {
     }
 
     fn deliver_to_caller(&mut self, caller: CallerId, delivery: Delivery) {
-        let outlet = self.callers.get(&caller).cloned();
+        let outlet = self.callers.get(&caller).map(|lasting| lasting.outlet.clone());
         match (outlet, delivery) {
             (Some(outlet), Delivery::Ask(ask)) if !outlet.listens() => self.nobody_listens(ask.id),
             (Some(outlet), delivery) => outlet.deliver(&self.handle, delivery),

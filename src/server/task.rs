@@ -30,6 +30,8 @@ struct Task {
     known: Known,
     /// The one for everybody; with `share = "session"` a spare that proves the server works and goes to the next session.
     common: Option<InstanceParts>,
+    /// Callers without a session were given the common one: it is no session's own any more.
+    common_is_shared: bool,
     by_session: HashMap<Arc<str>, InstanceParts>,
     /// Let go of, not gone yet.
     leaving: Vec<InstanceParts>,
@@ -67,6 +69,7 @@ pub async fn start(spec: Arc<ServerSpec>, world: Arc<World>, counters: Arc<Count
         counters,
         known,
         common: None,
+        common_is_shared: false,
         by_session: HashMap::new(),
         leaving: Vec::new(),
         snapshot,
@@ -118,7 +121,9 @@ impl Task {
     async fn on_command(&mut self, command: ServerCommand) {
         match command {
             ServerCommand::Instance { session, reply } => {
+                let is_shared = session.is_none();
                 let handle = self.instance_for(session).handle.clone();
+                self.common_is_shared |= is_shared;
                 reply.send(handle).ok();
             }
             ServerCommand::Release { session } => {
@@ -157,12 +162,14 @@ impl Task {
         self.by_session.retain(|_, parts| !parts.control.is_closed());
         if let (Share::Session, Some(session)) = (self.spec.share, session) {
             if !self.by_session.contains_key(&session) {
-                let parts = self.common.take().unwrap_or_else(|| self.new_instance());
+                let spare = self.common.take_if(|_| !self.common_is_shared);
+                let parts = spare.unwrap_or_else(|| self.new_instance());
                 self.by_session.insert(session.clone(), parts);
             }
             return &self.by_session[&session];
         }
         if self.common.is_none() {
+            self.common_is_shared = false;
             self.common = Some(self.new_instance());
         }
         self.common.as_ref().expect("set above")

@@ -3,7 +3,7 @@
 //! In: sessions of a server that must not be shared, filtered tools. Out: a child each, and nothing that is denied. Owns
 //! nothing. May not: call the filter a security boundary where the child itself could be asked.
 
-use crate::support::{Fake, Hub, Session, Setup, Value, eventually, json};
+use crate::support::{Fake, Hub, Modern, Session, Setup, Value, eventually, json};
 
 fn pid_of(session: &Session) -> u64 {
     let me: Value = serde_json::from_str(&session.call("whoami", &json!({})).text()).expect("JSON");
@@ -50,6 +50,21 @@ fn a_child_per_session() {
     eventually("B's child is gone", || (!crate::support::procs::is_alive(u32::try_from(pid_b).ok()?)).then_some(()));
     eventually("A's idle child is gone", || hub.child_pids("a").is_empty().then_some(()));
     a.echo("A's session lives");
+}
+
+/// A modern caller has no session: what it is served by is no session's own, however early it came.
+#[test]
+fn modern_callers_share_no_sessions_child() {
+    let hub = Hub::start(Setup::of([Fake::new("a").key("share", "\"session\"")]));
+    hub.wait_state("a", "ready");
+    let modern = Modern::open(&hub.at("a"));
+    modern.echo("first");
+    let session = hub.session("a");
+    session.echo("mine");
+    eventually("a child each", || (hub.server("a")["instances"].as_array()?.len() == 2).then_some(()));
+    let slow = modern.begin_call("sleep", &json!({"ms": 500}));
+    session.delete();
+    assert!(slow.response()["result"].is_object(), "the end of a session is not its end: {}", slow.response());
 }
 
 const FILTER: &str = r#"{ allow = ["echo", "s*"], deny = ["sleep*"] }"#;

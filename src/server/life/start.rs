@@ -177,7 +177,8 @@ impl Instance {
         if let Ended::Crashed(advice) = ended {
             self.history.era.advice = advice;
         }
-        if self.history.era.way == Way::Discover {
+        // It may have been replaced by a server of the other era behind the same command.
+        if matches!(self.history.era.way, Way::Discover | Way::Initialize) {
             self.disbelieve();
         }
         ended

@@ -172,10 +172,9 @@ impl Mux {
 
     /// No call of anybody is at the child: shown only if there is exactly one caller at all.
     fn unsolicited(&mut self, ask: AskId, now: Duration) {
-        let mut sessions = self.callers.iter().filter(|(_, client)| client.era == Era::Legacy).map(|(id, _)| *id);
-        match (sessions.next(), sessions.next()) {
-            (Some(only), None) => self.relay(ask, only, now),
-            _ => self.answer_now(ask, &ErrorObject::invalid_params("no request is associated with this one").into()),
+        match self.only_session() {
+            Some(only) => self.relay(ask, only, now),
+            None => self.answer_now(ask, &ErrorObject::invalid_params("no request is associated with this one").into()),
         }
     }
 

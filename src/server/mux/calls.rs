@@ -352,6 +352,8 @@ impl Mux {
         self.phase = Phase::Down;
         self.drop_all_asks();
         self.tombs.clear();
+        // The next child's wire ids begin anew.
+        self.timers.retain(|_, timer| !matches!(timer, Timer::Acknowledge(_) | Timer::Tomb(_)));
         self.owners.clear();
         self.tasks.clear();
         self.elicitations.clear();

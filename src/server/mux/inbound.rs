@@ -277,10 +277,10 @@ impl Mux {
     fn on_unknown(&mut self, method: Method, params: Option<Raw>, now: Duration) {
         match self.owners.at_work(now) {
             AtWork::One(owner) if self.client(owner).is_some() => self.tell_owner(owner, method, params),
-            AtWork::Nobody if self.callers.len() == 1 => {
-                let only: Vec<CallerId> = self.callers.keys().copied().collect();
-                only.into_iter().for_each(|caller| self.tell_caller(caller, method.clone(), params.clone()));
-            }
+            AtWork::Nobody => match self.only_session() {
+                Some(session) => self.tell_caller(session, method, params),
+                None => self.out.push_back(Output::Dropped("an unknown notification of one of several callers")),
+            },
             _ => self.out.push_back(Output::Dropped("an unknown notification of one of several callers")),
         }
     }

@@ -297,6 +297,13 @@ impl Mux {
         self.callers.get(&caller).or_else(passing)
     }
 
+    /// The session, if there is exactly one. Modern listeners are none.
+    fn only_session(&self) -> Option<CallerId> {
+        let mut sessions = self.callers.iter().filter(|(_, client)| client.era == Era::Legacy).map(|(id, _)| *id);
+        let only = sessions.next();
+        only.filter(|_| sessions.next().is_none())
+    }
+
     /// Drops what nobody needs any more of owners that are gone.
     fn sweep_owners(&mut self, now: Duration) {
         let (callers, calls) = (&self.callers, &self.calls);

@@ -36,7 +36,9 @@ impl Mux {
             let flags = self.facts.unwrap_or_default().changes();
             let flags: serde_json::Map<String, serde_json::Value> =
                 flags.map(|kind| (changed_flag(kind).to_owned(), true.into())).collect();
-            if !flags.is_empty() {
+            if flags.is_empty() {
+                self.listens.close(Which::Lists);
+            } else {
                 self.open_listen(Which::Lists, flags.into(), BTreeSet::new(), now);
             }
         }

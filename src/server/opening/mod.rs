@@ -332,6 +332,8 @@ impl Opening {
             (Probe::Waiting(_), Shake::Refused(shake)) if shake.kind() == Kind::Other => {
                 vec![Step::Failed(initialize_refused(&shake.text))]
             }
+            // It may yet bear `initialize`, and would be legacy from then on: a process that never got one is sure.
+            (Probe::Modern(_), Shake::Waiting(_)) if self.way == Way::Probe => vec![Step::Again(Way::Discover)],
             (Probe::Modern(handshake), Shake::Waiting(_)) => {
                 let handshake = Handshake::clone(handshake);
                 self.done(handshake)

@@ -207,7 +207,12 @@ fn g_a_silent_child_gets_both_and_a_taken_initialize_wins() {
 
     let mut deaf = silent();
     deaf.answer(1, DISCOVERED);
-    assert_eq!(opened(&deaf.wait()).handshake.era, Era::Modern, "it ignores `initialize`");
+    // Were it to take `initialize` later, it would be legacy from then on, in the middle of modern calls.
+    assert_eq!(deaf.wait(), [Step::Again(Way::Discover)], "by a process that never got one");
+    let mut slow_again = Script::begin(Way::Discover);
+    assert_eq!(slow_again.wait(), []);
+    slow_again.answer(1, DISCOVERED);
+    assert_eq!(opened(&slow_again.wait()).handshake.era, Era::Modern, "and not for ever");
 
     let mut neither = silent();
     assert_eq!(neither.answer(2, r#""error":{"code":-32603,"message":"the licence has expired"}"#), [Step::Wait]);
