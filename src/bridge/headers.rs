@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::mcp::scan::unquote;
-use crate::mcp::splice::Object;
+use crate::mcp::splice::{Duplicate, Object};
 use crate::mcp::{ErrorObject, Raw};
 
 use super::tools::{self, Annotation, Kind};
@@ -61,6 +61,14 @@ pub enum Mismatch {
         header: String,
         /// What is wrong with it.
         why: Bad,
+    },
+    /// The argument stands twice: which one the server reads, hub cannot know.
+    #[error("the argument `{argument}`, which {header} mirrors, stands twice")]
+    Twice {
+        /// The header's name.
+        header: String,
+        /// The argument that it mirrors: names of properties, joined by dots.
+        argument: String,
     },
     /// The two differ.
     #[error("{header} differs from the argument `{argument}`")]
@@ -121,12 +129,16 @@ impl HeaderTable {
     ) -> Result<(), Mismatch> {
         let Some(annotations) = self.tools.get(tool) else { return Ok(()) };
         for annotation in annotations {
-            let Some(value) = arguments.and_then(|arguments| at_path(arguments, &annotation.path)) else { continue };
             let header = || format!("Mcp-Param-{}", annotation.name);
+            let argument = || annotation.path.join(".");
+            let Some(arguments) = arguments else { continue };
+            let value = at_path(arguments, &annotation.path)
+                .map_err(|_twice| Mismatch::Twice { header: header(), argument: argument() })?;
+            let Some(value) = value else { continue };
             let Some(raw) = lookup(&header()) else { return Err(Mismatch::Missing { header: header() }) };
             let said = decode_header_value(raw).map_err(|why| Mismatch::Unreadable { header: header(), why })?;
             if !agrees(annotation.kind, &value, &said) {
-                return Err(Mismatch::Differs { header: header(), argument: annotation.path.join(".") });
+                return Err(Mismatch::Differs { header: header(), argument: argument() });
             }
         }
         Ok(())
@@ -134,13 +146,15 @@ impl HeaderTable {
 }
 
 /// The primitive value at a path; `None` for what no header can mirror (null; and an object or a list, which the schema
-/// forbids, so that the server itself will refuse the call).
-fn at_path(arguments: &Raw, path: &[String]) -> Option<Raw> {
+/// forbids, so that the server itself will refuse the call). Of two members of one name, parsers take either.
+fn at_path(arguments: &Raw, path: &[String]) -> Result<Option<Raw>, Duplicate> {
     let mut value = arguments.clone();
     for name in path {
-        value = Object::scan(&value)?.get(name)?;
+        let Some(object) = Object::scan(&value) else { return Ok(None) };
+        let Some(member) = object.get_once(name)? else { return Ok(None) };
+        value = member;
     }
-    (!matches!(value.first(), Some(b'n' | b'{' | b'['))).then_some(value)
+    Ok((!matches!(value.first(), Some(b'n' | b'{' | b'['))).then_some(value))
 }
 
 /// Does the header's text say the argument's value? Whole numbers count as numbers: `42` is `42.0`.
@@ -241,6 +255,19 @@ mod tests {
         assert_eq!(check("{}", &[("Mcp-Param-Other", "x")]), Ok(()));
         assert_eq!(check(r#"{"bad":1.5}"#, &[]), Ok(()));
         assert_eq!(check(r#"{"region":["us"]}"#, &[]), Ok(()));
+    }
+
+    #[test]
+    fn an_argument_that_stands_twice_is_mirrored_by_nothing() {
+        let region = "the argument `region`, which Mcp-Param-Region mirrors, stands twice";
+        let us = [("Mcp-Param-Region", "us")];
+        assert_eq!(check(r#"{"region":"us","region":"eu"}"#, &us), Err(region.to_owned()));
+        assert_eq!(check(r#"{"region":"us","r\u0065gion":"us"}"#, &us), Err(region.to_owned()));
+        assert_eq!(check(r#"{"region":null,"region":"eu"}"#, &[]), Err(region.to_owned()));
+        let n = Err("the argument `deep.n`, which Mcp-Param-N mirrors, stands twice".to_owned());
+        assert_eq!(check(r#"{"deep":{"n":1},"deep":{"n":2}}"#, &[("Mcp-Param-N", "1")]), n);
+        assert_eq!(check(r#"{"deep":{"n":1,"n":2}}"#, &[("Mcp-Param-N", "1")]), n);
+        assert_eq!(check(r#"{"other":1,"other":2}"#, &[]), Ok(()));
     }
 
     #[test]
