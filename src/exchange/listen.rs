@@ -214,6 +214,7 @@ impl Listener {
         });
         timeout_at(deadline, all).await.ok();
         drop(asking);
+        let mut late = Vec::new();
         for (uri, asked) in uris.into_iter().zip(asked) {
             let Some(Asked { server, own, form, instance, call, answer }) = asked else { continue };
             match timeout_at(deadline, answer).await {
@@ -222,10 +223,29 @@ impl Listener {
                     wanted.uris.push(uri);
                 }
                 Ok(_refused) => {}
-                Err(_elapsed) => instance.cancel(call, Some("it took too long".into())).await,
+                Err(_elapsed) => {
+                    instance.cancel(call, Some("it took too long".into())).await;
+                    late.push((server, own, instance));
+                }
+            }
+        }
+        for (server, own, instance) in late {
+            let key = (server, own);
+            // It may have been taken in another spelling.
+            if !self.lock().uris.contains_key(&key) {
+                self.unsubscribe(&key.1, &instance).await;
             }
         }
         wanted
+    }
+
+    /// Takes back what is not honoured: its answer may still come, and updates would be passed on with the others.
+    async fn unsubscribe(&self, own: &str, instance: &InstanceHandle) {
+        let params = Some(Raw::from(serde_json::json!({ "uri": own }).to_string()));
+        let (caller, method, hints) = (self.caller, Method::Unsubscribe, Hints { token: false, task: false });
+        let outlet = Arc::new(Waiting(Mutex::new(None)));
+        // An instance that is closing forgets its subscriptions by itself.
+        instance.call_as(CallId(next_id()), NewCall { caller, client: None, method, params, hints, outlet }).await.ok();
     }
 
     async fn subscribe_to(&self, uri: &str, bindings: &HashMap<ServerName, Binding>) -> Option<Asked> {

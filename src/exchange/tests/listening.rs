@@ -35,6 +35,12 @@ async fn it_hears_what_it_asked_for_and_nothing_before_the_acknowledgement() {
     assert_eq!(told[0]["params"], json!({ "notifications": honoured, "_meta": tag }));
     assert_eq!((told.len(), &told[1]["params"]), (2, &json!({ "_meta": tag })));
     assert_eq!(bench.cancels(), 1, "the subscription that was not taken in time");
+    let taken_back: Vec<Option<Raw>> = {
+        let heard = bench.server.heard();
+        let unsubscribes = heard.calls.iter().filter(|(method, ..)| *method == Method::Unsubscribe);
+        unsubscribes.map(|(_, params, _)| params.clone()).collect()
+    };
+    assert_eq!(taken_back, [Some(Raw::from_static(br#"{"uri":"bad:2"}"#))]);
 
     bench.server.tell(&changed(Method::PromptsChanged));
     bench.server.tell(&changed(Method::LogMessage));
