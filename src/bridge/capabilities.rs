@@ -27,16 +27,6 @@ pub fn client_to_modern(raw: &Raw) -> Raw {
     apply(&all, &edits)
 }
 
-/// What a legacy server can do, as a modern client is told.
-pub fn server_to_modern(raw: &Raw) -> Raw {
-    server(raw)
-}
-
-/// What a modern server can do, as a legacy session is told.
-pub fn server_to_legacy(raw: &Raw) -> Raw {
-    server(raw)
-}
-
 /// What a modern server can do, as a modern client is told: hub itself says that lists changed when it starts it again.
 pub fn server_same_era(raw: &Raw) -> Raw {
     match Object::scan(raw) {
@@ -45,8 +35,9 @@ pub fn server_same_era(raw: &Raw) -> Raw {
     }
 }
 
-/// Both ways the same: lists can always change, and tasks of one era are not those of the other.
-fn server(raw: &Raw) -> Raw {
+/// What a server can do, as a client of the other era is told. Both ways the same: lists can always change, and tasks of
+/// one era are not those of the other.
+pub fn server_other_era(raw: &Raw) -> Raw {
     let Some(all) = Object::scan(raw) else { return Bytes::from_static(b"{}") };
     let mut edits = lists_change(&all);
     edits.push(("tasks", None));
@@ -111,12 +102,11 @@ mod tests {
             r#"{"tools":{"listChanged":false},"prompts":{},"resources":{"subscribe":true},"completions":{},"logging":{},"tasks":{"list":{}},"extensions":{"io.modelcontextprotocol/tasks":{},"e":{}},"experimental":{}}"#,
         );
         let told = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{},"extensions":{"e":{}},"experimental":{}}"#;
-        assert_eq!(server_to_modern(&all), told);
-        assert_eq!(server_to_legacy(&all), told);
+        assert_eq!(server_other_era(&all), told);
         assert_eq!(
             server_same_era(&raw(r#"{"tools":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#)),
             r#"{"tools":{"listChanged":true},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
         );
-        assert_eq!(server_to_legacy(&raw("1")), "{}");
+        assert_eq!(server_other_era(&raw("1")), "{}");
     }
 }

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use crate::mcp::meta::SERVER_INFO;
 use crate::mcp::{Era, ProtocolVersion, Raw};
 
-use super::capabilities::{server_same_era, server_to_modern};
+use super::capabilities::{server_other_era, server_same_era};
 
 /// What a server said of itself when it was opened.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct Parts<'a> {
 /// The result of a `server/discover`. Only modern revisions are listed; the others have a handshake of their own.
 pub fn discover_result(parts: &Parts<'_>) -> Raw {
     let capabilities = match parts.era {
-        Era::Legacy => server_to_modern(parts.capabilities),
+        Era::Legacy => server_other_era(parts.capabilities),
         Era::Modern => server_same_era(parts.capabilities),
     };
     let modern = ProtocolVersion::ALL.into_iter().filter(|version| version.era() == Era::Modern);

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -124,13 +125,18 @@ async fn connection(stream: UnixStream, desk: Desk, seat: Arc<Seat>) {
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits::HEADER_READ);
-    tokio::select! {
-        served = http.serve_connection(TokioIo::new(stream), service) => {
-            if let Err(error) = served {
-                tracing::debug!("a control connection ended early: {error}");
-            }
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = seat.leave.cancelled() => {
+            tracing::debug!("an idle control connection makes room for another");
+            // It may be idle only since now, with its answer not yet written.
+            served.as_mut().graceful_shutdown();
+            tokio::time::timeout(limits::LINGER, served).await.unwrap_or(Ok(()))
         }
-        () = seat.leave.cancelled() => tracing::debug!("an idle control connection made room for another"),
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a control connection ended early: {error}");
     }
 }
 

@@ -39,6 +39,9 @@ pub use claims::Claims;
 pub use dispatch::Asking;
 pub use seat::{Occupied, Seat};
 
+/// Of all that is wrong with the header annotations of one list, so much is logged.
+const COMPLAINTS_TOLD: usize = 3;
+
 /// What all exchanges use.
 #[derive(Debug)]
 struct Shared {
@@ -131,17 +134,20 @@ impl Shared {
     fn mirrors(&self, server: &ServerHandle) -> Option<Arc<HeaderTable>> {
         let snapshot = server.snapshot();
         let tools = snapshot.lists.get(ListKind::Tools)?;
-        let mut known = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((digest, table)) = known.get(server.name())
+        let known = || self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((digest, table)) = known().get(server.name())
             && *digest == tools.digest
         {
             return Some(table.clone());
         }
+        // Not under the lock: two requests that come at once may both read a list, to the same effect.
         let table = Arc::new(HeaderTable::compile(&tools.items));
-        for complaint in table.complaints() {
-            tracing::warn!(server = %server.name(), complaint, "a header that cannot be mirrored");
+        let old = known().insert(server.name().clone(), (tools.digest, table.clone()));
+        let complaints = table.complaints();
+        if !complaints.is_empty() && old.is_none_or(|(digest, _)| digest != tools.digest) {
+            let first = complaints.iter().take(COMPLAINTS_TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
+            tracing::warn!(server = %server.name(), count = complaints.len(), first, "headers that cannot be mirrored");
         }
-        known.insert(server.name().clone(), (tools.digest, table.clone()));
         Some(table)
     }
 }

@@ -10,7 +10,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::bridge::headers::decode_header_value;
 use crate::exchange::{Asking, Claims, Seat};
-use crate::mcp::{Era, ErrorObject, Message, Method, ProtocolVersion, error};
+use crate::mcp::{Era, ErrorObject, Message, Method, ProtocolVersion};
 use crate::session::{Asked, EndpointId, Form, FromClient, Params};
 
 use super::respond::PROTOCOL_VERSION;
@@ -105,10 +105,7 @@ fn before_the_server(headers: &HeaderMap, method: &Method, params: &Params) -> R
     let claims = Claims::read(params)?;
     agrees(headers, &PROTOCOL_VERSION, &claims.version)?;
     if ProtocolVersion::parse(&claims.version).is_none_or(|version| version.era() == Era::Legacy) {
-        let supported = ProtocolVersion::V2026_07_28.as_str();
-        let data = serde_json::json!({ "supported": [supported], "requested": claims.version });
-        let text = format!("Unsupported protocol version: this endpoint speaks {supported} without a session");
-        return Err(ErrorObject { data: Some(data), ..ErrorObject::new(error::UNSUPPORTED_VERSION, text) });
+        return Err(ErrorObject::unsupported_version(&claims.version));
     }
     agrees(headers, &METHOD, method.name())?;
     Ok(claims)
@@ -136,11 +133,13 @@ async fn answer(ctx: Arc<Context>, headers: HeaderMap, asking: Asking, seat: Arc
 
 /// A header that must be there once and say the same as the body.
 fn agrees(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), ErrorObject> {
-    let Some(value) = single(headers, name)? else { return Err(mismatch(format!("{} is missing", shown(name)))) };
+    let Some(value) = single(headers, name)? else {
+        return Err(ErrorObject::header_mismatch(format!("{} is missing", shown(name))));
+    };
     match value.to_str().map(|text| text.trim_matches([' ', '\t'])) {
         Ok(said) if said == body => Ok(()),
-        Ok(said) => Err(mismatch(format!("{} says {said:?}, the body says {body:?}", shown(name)))),
-        Err(_) => Err(mismatch(format!("{} holds characters that a header may not", shown(name)))),
+        Ok(said) => Err(ErrorObject::header_mismatch(format!("{} says {said:?}, the body says {body:?}", shown(name)))),
+        Err(_) => Err(ErrorObject::header_mismatch(format!("{} holds characters that a header may not", shown(name)))),
     }
 }
 
@@ -149,13 +148,9 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h He
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(mismatch(format!("{} stands twice", shown(name))));
+        return Err(ErrorObject::header_mismatch(format!("{} stands twice", shown(name))));
     }
     Ok(Some(value))
-}
-
-fn mismatch(why: String) -> ErrorObject {
-    ErrorObject::new(error::HEADER_MISMATCH, format!("Header mismatch: {why}"))
 }
 
 /// The name of a header as specifications write it.
@@ -177,11 +172,11 @@ fn names_agree(headers: &HeaderMap, method: &Method, params: &Params) -> Result<
     };
     // What is no string cannot be named; it is refused for its shape.
     let Some(body) = params.text(member) else { return Ok(()) };
-    let Some(value) = single(headers, &NAME)? else { return Err(mismatch("Mcp-Name is missing".into())) };
+    let Some(value) = single(headers, &NAME)? else { return Err(ErrorObject::header_mismatch("Mcp-Name is missing")) };
     match decode_header_value(value.as_bytes()) {
         Ok(said) if said == body => Ok(()),
-        Ok(_) => Err(mismatch(format!("Mcp-Name differs from `{member}` of the body"))),
-        Err(why) => Err(mismatch(format!("Mcp-Name: {why}"))),
+        Ok(_) => Err(ErrorObject::header_mismatch(format!("Mcp-Name differs from `{member}` of the body"))),
+        Err(why) => Err(ErrorObject::header_mismatch(format!("Mcp-Name: {why}"))),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::bridge::capabilities::server_to_legacy;
+use crate::bridge::capabilities::server_other_era;
 use crate::mcp::splice::Object;
 use crate::mcp::{ClientCapabilities, Era, ErrorObject, ProtocolVersion, Raw};
 use crate::server::Handshake;
@@ -74,7 +74,7 @@ pub fn tasks_usable(version: ProtocolVersion, handshake: &Handshake) -> bool {
 /// The server's capabilities as a session is told: lists can always change (hub itself says so after a restart).
 fn capabilities(version: ProtocolVersion, handshake: &Handshake) -> Raw {
     if handshake.era == Era::Modern {
-        return server_to_legacy(&handshake.capabilities);
+        return server_other_era(&handshake.capabilities);
     }
     let Some(all) = Object::scan(&handshake.capabilities) else { return Bytes::from_static(b"{}") };
     let mut edits: Vec<(&str, Option<Raw>)> = Vec::new();
