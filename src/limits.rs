@@ -74,8 +74,6 @@ pub const BATON_WINDOW: Duration = Duration::from_millis(250);
 pub const BATON_ANSWER_WAIT: Duration = Duration::from_secs(20);
 /// Questions of one parked call are collected this long before they are put to its client together (PROTOCOL 3.A.4.2).
 pub const PARKED_COLLECT: Duration = Duration::from_millis(50);
-/// A parked call whose client does not come back is cancelled after this long (PROTOCOL 3.A.4.8).
-pub const PARKED_EXPIRY: Duration = Duration::from_mins(10);
 /// `list_changed` of one kind is coalesced this long.
 pub const LIST_CHANGED_COALESCE: Duration = Duration::from_millis(50);
 /// The last unsubscribe of a URI is sent after this long.
@@ -138,7 +136,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
 /// Default of `probe_timeout`: a Python server under load was seen to answer its first request after 8 s.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Default of `park_timeout`: as long as a session may take to answer ([`ASK_TIMEOUT`]).
+/// Default of `park_timeout`, after which a parked call whose client does not come back is cancelled (PROTOCOL 3.A.4.8):
+/// as long as a session may take to answer ([`ASK_TIMEOUT`]).
 pub const PARK_TIMEOUT: Duration = ASK_TIMEOUT;
 /// A legacy verdict about a server is believed this long: one that was upgraded still answers `initialize`, so that
 /// nothing but age retires it (PROTOCOL 2.7).
@@ -262,7 +261,9 @@ pub const SESSION_SWEEP: Duration = Duration::from_secs(5);
 pub const DOOR_TRIES: usize = 20;
 /// … with this pause between.
 pub const DOOR_PAUSE: Duration = Duration::from_millis(10);
-/// Listeners (`subscriptions/listen`) at once.
+/// Listeners (`subscriptions/listen`) at once. All callers are one principal to hub, so that PROTOCOL 2.4's bound for
+/// each would let one client shut out all others: there is one large bound for all, and beyond it hub is overloaded,
+/// which is no fault of the request.
 pub const LISTENERS_MAX: usize = 4096;
 /// Resources that one listener may subscribe to.
 pub const LISTENER_URIS_MAX: usize = 1000;
@@ -270,7 +271,8 @@ pub const LISTENER_URIS_MAX: usize = 1000;
 pub const LISTENER_SUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 /// How long a modern client may keep what a server says of itself, in milliseconds.
 pub const DISCOVER_TTL_MS: u64 = 60_000;
-/// Parked calls of one server: a person can answer only so many.
+/// Parked calls of one server: a person can answer only so many. A bound for each principal (PROTOCOL 3.A.4.11) would
+/// say nothing more, as to hub all callers are one.
 pub const PARKED_PER_SERVER_MAX: usize = 64;
 /// Parked calls of hub.
 pub const PARKED_MAX: usize = 1024;

@@ -22,7 +22,7 @@ pub fn code(error: &Raw) -> Option<i64> {
 }
 
 /// A legacy server's error for a modern client.
-pub fn to_modern(_method: &Method, error: Raw) -> Raw {
+pub fn to_modern(error: Raw) -> Raw {
     match code(&error) {
         Some(RESOURCE_NOT_FOUND) => with_code(&error, INVALID_PARAMS),
         _ => shared(error),
@@ -123,16 +123,16 @@ mod tests {
             (7, 7, 7),
         ] {
             let error = raw(&format!(r#"{{"code":{sent},"message":"m"}}"#));
-            assert_eq!(code(&to_modern(&Method::ToolsCall, error.clone())), Some(modern), "{sent} to modern");
+            assert_eq!(code(&to_modern(error.clone())), Some(modern), "{sent} to modern");
             assert_eq!(code(&to_legacy(&Method::ToolsCall, error)), Some(legacy), "{sent} to legacy");
         }
-        assert_eq!(to_modern(&Method::ToolsCall, raw(r#"{"message":"m"}"#)), r#"{"message":"m"}"#);
+        assert_eq!(to_modern(raw(r#"{"message":"m"}"#)), r#"{"message":"m"}"#);
     }
 
     #[test]
     fn a_missing_resource() {
         let error = r#"{"code":-32002,"message":"gone","data":{"uri":"u"}}"#;
-        let modern = to_modern(&Method::ResourcesRead, raw(error));
+        let modern = to_modern(raw(error));
         assert_eq!(modern, r#"{"code":-32602,"message":"gone","data":{"uri":"u"}}"#);
         assert_eq!(to_legacy(&Method::ResourcesRead, modern.clone()), error);
         assert_eq!(to_legacy(&Method::ToolsCall, modern.clone()), modern);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_original_code_is_kept() {
-        let of = |data: &str| to_modern(&Method::ToolsCall, raw(&format!(r#"{{"code":-32050,"message":"m"{data}}}"#)));
+        let of = |data: &str| to_modern(raw(&format!(r#"{{"code":-32050,"message":"m"{data}}}"#)));
         assert_eq!(of(""), r#"{"code":-32603,"message":"m","data":{"originalCode":-32050}}"#);
         assert_eq!(of(r#","data":{"a":1}"#), r#"{"code":-32603,"message":"m","data":{"a":1,"originalCode":-32050}}"#);
         assert_eq!(

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{PARKED_COLLECT, PARKED_EXPIRY, ROUNDS_MAX};
+use crate::limits::{PARK_TIMEOUT, PARKED_COLLECT, ROUNDS_MAX};
 use crate::mcp::error::INTERNAL_ERROR;
 use crate::mcp::splice::Object;
 use crate::mcp::{ErrorObject, Method, Outcome, Raw};
@@ -36,7 +36,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             collect: PARKED_COLLECT,
-            expiry: PARKED_EXPIRY,
+            expiry: PARK_TIMEOUT,
             rounds_max: ROUNDS_MAX,
             child_version: None,
             with_context: false,
@@ -117,22 +117,12 @@ impl Parked {
         Self { rules, stage: Stage::Attached { put_at: None }, round: 0, open: Vec::new(), keys: 0 }
     }
 
-    /// How many interim results were given: what a retry's `requestState` must say.
-    pub fn round(&self) -> u32 {
-        self.round
-    }
-
     /// Whether a request of the client waits for a result.
     pub fn is_attached(&self) -> bool {
         matches!(self.stage, Stage::Attached { .. })
     }
 
-    /// Whether the call has ended, one way or another, and nothing will come of it.
-    pub fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Over)
-    }
-
-    /// Questions that the server waits for, oldest first.
+    /// Questions that the server waits for, oldest first: for who holds a call against what is known of it.
     pub fn asks(&self) -> impl Iterator<Item = u64> + '_ {
         self.open.iter().map(|open| open.ask)
     }
@@ -198,8 +188,15 @@ impl Parked {
         }
     }
 
-    /// The client makes the call again, with the `round` that its verified `requestState` says.
-    pub fn attach(&mut self, round: u32, responses: Option<&Raw>, now: Duration) -> Result<Vec<Output>, Refused> {
+    /// The client makes the call again, with the `round` that its verified `requestState` says. What it left open and,
+    /// as `may_not` says, cannot be asked now is answered with that error.
+    pub fn attach(
+        &mut self,
+        round: u32,
+        responses: Option<&Raw>,
+        may_not: impl FnMut(&Method, Option<&Raw>) -> Option<ErrorObject>,
+        now: Duration,
+    ) -> Result<Vec<Output>, Refused> {
         let Stage::Parked { end, .. } = &mut self.stage else {
             return Err(if self.is_attached() { Refused::Attached } else { Refused::Stale });
         };
@@ -211,7 +208,8 @@ impl Parked {
             return Ok(vec![Output::Finish(outcome)]);
         }
         self.stage = Stage::Attached { put_at: None };
-        let outputs = self.feed(responses);
+        let mut outputs = self.feed(responses);
+        outputs.extend(self.refuse(may_not));
         if self.open.is_empty() {
             return Ok(outputs);
         }
@@ -221,11 +219,6 @@ impl Parked {
         // What is still open is put to the client again, together with what the server asks on these answers.
         self.put_soon(now);
         Ok(outputs)
-    }
-
-    /// The client went away. Attached, that cancels the call; parked, it is how an interim result's request ends.
-    pub fn detach(&mut self) -> Vec<Output> {
-        if self.is_attached() { self.give_up("the client is gone") } else { Vec::new() }
     }
 
     /// Ends the call from hub's side: its interim result could not be delivered, or hub stops.
@@ -250,6 +243,18 @@ impl Parked {
             let child = self.rules.child_version.as_deref();
             let outcome = answer_to_child(child, &open.method, Outcome::Result(answer));
             outputs.push(Output::FeedChild { ask: open.ask, outcome });
+            false
+        });
+        outputs
+    }
+
+    /// Refusals of open questions, taken out.
+    fn refuse(&mut self, mut may_not: impl FnMut(&Method, Option<&Raw>) -> Option<ErrorObject>) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.open.retain(|open| {
+            let params = Object::scan(&open.request).and_then(|request| request.get("params"));
+            let Some(error) = may_not(&open.method, params.as_ref()) else { return true };
+            outputs.push(Output::FeedChild { ask: open.ask, outcome: error.into() });
             false
         });
         outputs

@@ -189,8 +189,9 @@ pub fn digest(method: &Method, params: Option<&Raw>) -> Digest {
     hash.finalize().into()
 }
 
-/// Values nested deeper than this are taken as they are written: depth is a client's choice, and no stack's.
-const DEPTH_MAX: usize = 64;
+/// Values nested deeper than this are taken as they are written: each level is read once more for every one above it,
+/// and depth is a client's choice.
+const DEPTH_MAX: usize = 8;
 
 fn value(hash: &mut Sha256, raw: &Raw, depth: usize) {
     match raw.first() {
@@ -341,6 +342,15 @@ mod tests {
         let deep = |depth: usize| of(&format!(r#"{{"a":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth)));
         assert_ne!(deep(20_000), deep(20_001));
         assert_eq!(deep(20_000), deep(20_000));
+    }
+
+    #[test]
+    fn depth_is_looked_into_as_far_as_arguments_go() {
+        let at =
+            |depth: usize, inner: &str| of(&format!(r#"{{"a":{}{inner}{}}}"#, "[".repeat(depth), "]".repeat(depth)));
+        let (one, other) = (r#"{"b":1,"c":2}"#, r#"{"c":2,"b":1}"#);
+        assert_eq!(at(DEPTH_MAX - 2, one), at(DEPTH_MAX - 2, other));
+        assert_ne!(at(DEPTH_MAX - 1, one), at(DEPTH_MAX - 1, other));
     }
 
     proptest! {

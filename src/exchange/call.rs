@@ -11,15 +11,15 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::aggregate::{Aggregate, UriForm};
-use crate::bridge::ask::with_questions;
+use crate::bridge::ask::{missing, with_questions};
 use crate::bridge::parked::{Output, Parked, Refused, Rules};
 use crate::bridge::result::{ResultKind, kind};
 use crate::bridge::state::{Digest, Kind, digest};
 use crate::mcp::error::Reason;
 use crate::mcp::meta::Level;
 use crate::mcp::splice::Object;
-use crate::mcp::{ErrorObject, Method, Outcome, Raw};
-use crate::server::{Ask, AskId, CallId, Client, Delivery, InstanceHandle, Outlet, ServerHandle};
+use crate::mcp::{Era, ErrorObject, Method, Outcome, Raw};
+use crate::server::{Ask, AskId, CallId, Client, Delivery, Handshake, InstanceHandle, Outlet, ServerHandle};
 use crate::session::EndpointId;
 use crate::session::ring::Weight;
 
@@ -58,6 +58,8 @@ struct State {
     seat: Option<Arc<Seat>>,
     /// The seat that was last answered with questions: its client may leave before it has read them.
     last: Option<u64>,
+    /// Who sent the last retry: what it declared counts, not what the first request did.
+    retried_by: Option<Arc<Client>>,
     /// What the child asked for and the client cannot be asked.
     lacks: Option<Raw>,
     /// Since the child asked something.
@@ -119,7 +121,8 @@ impl Call {
             return;
         }
         let Some(seat) = self.lock().seat.clone() else { return };
-        // The instance knows what the first request wanted; a later one may want less.
+        // The instance knows what the first request wanted: a retry may want less, but what it wants beyond that was
+        // never asked of the server's process, which may serve others, too.
         let Some(wanted) = seat.level else { return };
         if log_level(params.as_ref()).is_some_and(|level| level < wanted) {
             return;
@@ -143,6 +146,14 @@ impl Call {
                 acts.feed.push((id, error.into()));
                 return;
             }
+            // The instance knows what the first request's client declared. While none waits, the next will tell.
+            let attached = state.parked.as_ref().is_some_and(Parked::is_attached);
+            let client = state.retried_by.as_ref().filter(|_| attached);
+            if let Some(missing) = client.and_then(|client| missing(&method, params.as_ref(), client.can)) {
+                state.lacks = Some(missing.required);
+                acts.feed.push((id, missing.error.into()));
+                return;
+            }
             let outputs = state.parked.as_mut().map(|parked| parked.ask(id.0, method, params.as_ref(), call.now()));
             call.take_up(state, outputs.unwrap_or_default(), acts);
         });
@@ -158,7 +169,6 @@ impl Call {
         }
         let me = self.me.upgrade().ok_or_else(|| ErrorObject::internal(Reason::CallerGone, "the call is over"))?;
         state.ticket = Some(self.shared.parks.admit(me)?);
-        state.digest = Some(digest(&self.method, state.params.take().as_ref()));
         let handshake = self.parts.instance.snapshot().handshake.clone();
         state.parked = Some(Parked::new(Rules {
             expiry: self.parts.server.spec().park_timeout,
@@ -171,17 +181,24 @@ impl Call {
 
     // --- what the client does ----------------------------------------------------------------------------------
 
-    /// A retry takes the seat of this parked call.
+    /// A retry takes the seat of this parked call. From now on its client is the one that is asked, or cannot be.
     pub(super) fn attach(
         &self,
         seat: &Arc<Seat>,
-        round: u32,
-        responses: Option<&Raw>,
+        client: &Arc<Client>,
+        (round, responses): (u32, Option<&Raw>),
         token: Option<Raw>,
     ) -> Result<(), Refused> {
         self.change(|call, state, acts| {
-            let parked = state.parked.as_mut().ok_or(Refused::Stale)?;
-            let outputs = parked.attach(round, responses, call.now())?;
+            let State { parked, lacks, .. } = state;
+            let parked = parked.as_mut().ok_or(Refused::Stale)?;
+            let may_not = |method: &Method, params: Option<&Raw>| {
+                let missing = missing(method, params, client.can)?;
+                *lacks = Some(missing.required);
+                Some(missing.error)
+            };
+            let outputs = parked.attach(round, responses, may_not, call.now())?;
+            state.retried_by = Some(client.clone());
             if let Some(token) = token {
                 seat.stream.expect_progress(call.parts.number, token);
             }
@@ -213,8 +230,17 @@ impl Call {
     }
 
     fn tick(&self) {
+        // Large params take their time, which the instance's own task, waiting for the lock, must not lose.
+        let undigested = {
+            let state = self.lock();
+            state.digest.is_none().then(|| state.params.clone())
+        };
+        let digest = undigested.map(|params| digest(&self.method, params.as_ref()));
         self.change(|call, state, acts| {
             (state.armed, state.timer) = (None, None);
+            if let Some(digest) = digest {
+                (state.digest, state.params) = (Some(digest), None);
+            }
             let outputs = state.parked.as_mut().map(|parked| parked.tick(call.now()));
             call.take_up(state, outputs.unwrap_or_default(), acts);
         });
@@ -262,22 +288,25 @@ impl Call {
         state.over = true;
         acts.forget = state.ticket.take();
         let (Some(seat), lacks) = (state.seat.take(), state.lacks.take()) else { return };
-        let outcome = self.named(outcome);
+        let handshake = self.parts.instance.snapshot().handshake.clone();
+        let outcome = self.named(outcome, handshake.as_deref());
+        let can = state.retried_by.as_ref().unwrap_or(&self.parts.client).can;
         let params = state.params.take();
         let recognised = state.digest;
-        let reissue =
-            visit::required(self, &outcome, || recognised.unwrap_or_else(|| digest(&self.method, params.as_ref())));
-        let answer = reissue.unwrap_or_else(|| {
-            let handshake = self.parts.instance.snapshot().handshake.clone();
-            outcome::readable(&self.method, self.parts.client.can, handshake.as_deref(), outcome, lacks.as_ref())
-        });
+        let digest = || recognised.unwrap_or_else(|| digest(&self.method, params.as_ref()));
+        let reissue = visit::required(self, can, &outcome, digest);
+        let answer = reissue
+            .unwrap_or_else(|| outcome::readable(&self.method, can, handshake.as_deref(), outcome, lacks.as_ref()));
         acts.say = Some((seat, answer));
     }
 
-    /// On the aggregate endpoint, questions say which server asks, also those that are a result.
-    fn named(&self, outcome: Outcome) -> Outcome {
+    /// On the aggregate endpoint, questions say which server asks, also those that are a result of a modern one.
+    fn named(&self, outcome: Outcome, handshake: Option<&Handshake>) -> Outcome {
+        let may_ask = self.parts.aggregate.is_some()
+            && self.method.may_need_input()
+            && handshake.is_some_and(|handshake| handshake.era == Era::Modern);
         match outcome {
-            Outcome::Result(result) if self.parts.aggregate.is_some() && kind(&result) == ResultKind::InputRequired => {
+            Outcome::Result(result) if may_ask && kind(&result) == ResultKind::InputRequired => {
                 Outcome::Result(with_questions(&result, |method, params| self.outward(method, params)))
             }
             other => other,
@@ -346,7 +375,9 @@ impl Outlet for Call {
         match delivery {
             Delivery::Finish(outcome) => self.finish(outcome),
             Delivery::Progress { params } => {
-                if let Some(seat) = self.lock().seat.clone() {
+                // Not in the condition, which would hold the lock while a reader is woken.
+                let seat = self.lock().seat.clone();
+                if let Some(seat) = seat {
                     seat.stream.progress(self.parts.number, &params);
                 }
             }

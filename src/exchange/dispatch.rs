@@ -82,7 +82,9 @@ impl Exchanges {
         let mut reissued = 0;
         if let Some(claim) = self.shared.claimed(&endpoint, &seat.method, &params)? {
             match &claim.kind {
-                Kind::Parked(ticket) => return Ok(self.shared.resume(*ticket, &claim, &params, seat)?),
+                Kind::Parked(ticket) => {
+                    return Ok(self.shared.resume(*ticket, &claim, (&params, &claims.client), seat)?);
+                }
                 Kind::Reissue { waits_for, keys } => {
                     reissued = claim.round;
                     self.shared.visited(&seat.method, &claim.child, (waits_for, keys), &params).await?;
@@ -220,7 +222,7 @@ fn hubs_own(method: &Method, handshake: &Handshake, outcome: Outcome) -> Outcome
             Answer::Result(pieces) => Outcome::Result(Raw::from(pieces.concat())),
             Answer::Error(error) => Outcome::Error(error),
         },
-        Outcome::Error(error) => Outcome::Error(error::to_modern(method, error)),
+        Outcome::Error(error) => Outcome::Error(error::to_modern(error)),
     }
 }
 

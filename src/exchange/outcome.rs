@@ -39,7 +39,7 @@ pub(super) fn readable(
         None => outcome,
     };
     match outcome {
-        Outcome::Error(error) => Answer::Error(error::to_modern(method, error)),
+        Outcome::Error(error) => Answer::Error(error::to_modern(error)),
         Outcome::Result(result) => match handshake {
             Some(handshake) if handshake.era == Era::Modern && is_modern(method, &result) => {
                 checked(method, can, result)

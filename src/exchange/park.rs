@@ -12,6 +12,7 @@ use crate::limits::{PARKED_MAX, PARKED_PER_SERVER_MAX};
 use crate::mcp::error::Reason;
 use crate::mcp::meta::SERVER_INFO;
 use crate::mcp::{ErrorObject, Method, Raw};
+use crate::server::Client;
 use crate::session::{EndpointId, Params};
 
 use super::call::Call;
@@ -127,7 +128,7 @@ impl Shared {
         &self,
         ticket: u128,
         claim: &Claim,
-        params: &Params,
+        (params, client): (&Params, &Arc<Client>),
         seat: &Arc<Seat>,
     ) -> Result<(), ErrorObject> {
         let call = self.parks.lock().get(&ticket).cloned().ok_or_else(invalid)?;
@@ -136,7 +137,7 @@ impl Shared {
             return Err(invalid());
         }
         let responses = params.get("inputResponses");
-        call.attach(seat, claim.round, responses.as_ref(), params.progress_token()).map_err(|why| {
+        call.attach(seat, client, (claim.round, responses.as_ref()), params.progress_token()).map_err(|why| {
             tracing::debug!(server = %call.parts.server.name(), %why, "a retry is not taken");
             invalid()
         })

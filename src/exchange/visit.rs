@@ -16,7 +16,7 @@ use crate::config::ServerName;
 use crate::limits::{PARKED_MAX, ROUNDS_MAX, VISIT_WAIT};
 use crate::mcp::error::INTERNAL_ERROR;
 use crate::mcp::splice::Object;
-use crate::mcp::{Era, ErrorObject, Method, Outcome, Raw};
+use crate::mcp::{ClientCapabilities, Era, ErrorObject, Method, Outcome, Raw};
 use crate::server::{CallerId, Delivery, InstanceHandle, NewCaller, Outlet};
 use crate::session::Params;
 
@@ -88,14 +88,19 @@ impl Visits {
 }
 
 /// The answer to a call that was refused until URLs are visited; `None` for every other outcome.
-pub(super) fn required(call: &Call, outcome: &Outcome, digest: impl FnOnce() -> Digest) -> Option<Answer> {
+pub(super) fn required(
+    call: &Call,
+    can: ClientCapabilities,
+    outcome: &Outcome,
+    digest: impl FnOnce() -> Digest,
+) -> Option<Answer> {
     let Outcome::Error(error) = outcome else { return None };
     let handshake = call.parts.instance.snapshot().handshake.clone();
     if !call.method.may_need_input() || handshake.is_none_or(|handshake| handshake.era == Era::Modern) {
         return None;
     }
     let elicitations = url_elicitations(error)?;
-    if !call.parts.client.can.elicitation_url {
+    if !can.elicitation_url {
         let needed = Raw::from_static(br#"{"elicitation":{"url":{}}}"#);
         return Some(ErrorObject::missing_capability(&needed).into());
     }

@@ -181,7 +181,8 @@ impl<C: Choice> World<C> {
     pub(super) fn client_leaves(&mut self, id: CallId, lost: bool) {
         let Some(park) = self.parks.get_mut(&id) else { return };
         let attached = park.attached;
-        let outputs = if lost { park.machine.give_up("the client is gone") } else { park.machine.detach() };
+        let gone = lost || park.machine.is_attached();
+        let outputs = if gone { park.machine.give_up("the client is gone") } else { Vec::new() };
         assert_eq!(outputs.is_empty(), !attached && !lost, "{id:?}: {outputs:?}");
         self.trace(|| format!("the client of {id:?} leaves, lost: {lost}"));
         if attached || lost {
@@ -233,7 +234,7 @@ impl<C: Choice> World<C> {
         let now = self.now;
         let park = self.parks.get_mut(&id)?;
         let expected = if park.attached { Refused::Attached } else { Refused::Stale };
-        assert_eq!(park.machine.attach(round, Some(&raw(responses)), now), Err(expected));
+        assert_eq!(park.machine.attach(round, Some(&raw(responses)), |_, _| None, now), Err(expected));
         self.count(Some(Era::Modern), "refused retry");
         Some(())
     }
@@ -249,7 +250,8 @@ impl<C: Choice> World<C> {
         let Some(park) = self.parks.get_mut(&id) else { return };
         let now = self.now;
         let waiting: Vec<u64> = park.machine.asks().collect();
-        let outputs = park.machine.attach(park.round, Some(&raw(responses)), now).expect("the current round");
+        let outputs =
+            park.machine.attach(park.round, Some(&raw(responses)), |_, _| None, now).expect("the current round");
         park.attached = true;
         for output in &outputs {
             let Output::FeedChild { ask, outcome } = output else { continue };

@@ -22,10 +22,19 @@ fn result(text: &str) -> Outcome {
     Outcome::Result(raw(text))
 }
 
+fn is_over(call: &Parked) -> bool {
+    matches!(call.stage, Stage::Over)
+}
+
+/// A retry of a client that can be asked anything.
+fn attach(call: &mut Parked, round: u32, responses: Option<&Raw>, now: Duration) -> Result<Vec<Output>, Refused> {
+    call.attach(round, responses, |_, _| None, now)
+}
+
 /// A call that has put the questions 10 (elicitation) and 11 (roots) to its client at 50 ms.
 fn parked() -> Parked {
     let mut call = Parked::new(Rules::default());
-    assert_eq!((call.deadline(), call.round(), call.is_attached()), (None, 0, true));
+    assert_eq!((call.deadline(), call.round, call.is_attached()), (None, 0, true));
     assert!(call.ask(10, Method::Elicitation, Some(&raw(r#"{"message":"m"}"#)), ms(0)).is_empty());
     assert!(call.ask(11, Method::RootsList, None, ms(40)).is_empty());
     assert_eq!(call.deadline(), Some(ms(50)));
@@ -50,28 +59,28 @@ fn fed(ask: u64, text: &str) -> Output {
 #[test]
 fn answers_reach_the_server_and_its_answer_the_retry() {
     let mut call = parked();
-    let outputs = call.attach(1, Some(&raw(BOTH)), SECOND).expect("current");
+    let outputs = attach(&mut call, 1, Some(&raw(BOTH)), SECOND).expect("current");
     assert_eq!(outputs, [fed(10, r#"{"action":"accept","content":{}}"#), fed(11, r#"{"roots":[]}"#)]);
     assert_eq!((call.is_attached(), call.deadline()), (true, None));
     assert_eq!(call.end(result("{}")), [Output::Finish(result("{}"))]);
-    assert!(call.is_over());
+    assert!(is_over(&call));
 }
 
 #[test]
 fn a_further_question_is_a_further_round_under_a_new_key() {
     let mut call = parked();
-    call.attach(1, Some(&raw(BOTH)), SECOND).expect("current");
+    attach(&mut call, 1, Some(&raw(BOTH)), SECOND).expect("current");
     assert!(call.ask(12, Method::RootsList, None, SECOND).is_empty());
     let answer = Output::Answer { input_requests: raw(r#"{"i3":{"method":"roots/list"}}"#), round: 2 };
     assert_eq!(call.tick(SECOND + ms(50)), [answer]);
-    let outputs = call.attach(2, Some(&raw(r#"{"i1":{"roots":[]},"i3":{"roots":[1]}}"#)), 2 * SECOND);
+    let outputs = attach(&mut call, 2, Some(&raw(r#"{"i1":{"roots":[]},"i3":{"roots":[1]}}"#)), 2 * SECOND);
     assert_eq!(outputs.expect("current"), [fed(12, r#"{"roots":[1]}"#)]);
 }
 
 #[test]
 fn what_was_not_answered_is_asked_again() {
     let mut call = parked();
-    let outputs = call.attach(1, Some(&raw(r#"{"i2":{"roots":[]},"other":{}}"#)), SECOND).expect("current");
+    let outputs = attach(&mut call, 1, Some(&raw(r#"{"i2":{"roots":[]},"other":{}}"#)), SECOND).expect("current");
     assert_eq!(outputs, [fed(11, r#"{"roots":[]}"#)]);
     assert_eq!(call.deadline(), Some(SECOND + ms(50)));
     call.ask(12, Method::RootsList, None, SECOND + ms(20));
@@ -84,22 +93,39 @@ fn nothing_usable_is_asked_again_at_once() {
     let responses = ["{}", r#"{"i1":{"action":"maybe"},"i2":7}"#, r#"{"x":{"action":"accept"}}"#, "null", "[]"];
     for responses in responses.map(|text| Some(raw(text))).into_iter().chain([None]) {
         let mut call = parked();
-        let outputs = call.attach(1, responses.as_ref(), SECOND).expect("current");
+        let outputs = attach(&mut call, 1, responses.as_ref(), SECOND).expect("current");
         assert!(matches!(outputs[..], [Output::Answer { round: 2, .. }]), "{responses:?}: {outputs:?}");
-        assert_eq!(call.deadline(), Some(SECOND + PARKED_EXPIRY));
-        assert_eq!(call.attach(1, None, SECOND), Err(Refused::Stale));
+        assert_eq!(call.deadline(), Some(SECOND + PARK_TIMEOUT));
+        assert_eq!(attach(&mut call, 1, None, SECOND), Err(Refused::Stale));
     }
+}
+
+#[test]
+fn what_a_retry_cannot_be_asked_is_refused_unless_it_answers() {
+    let no_form = |method: &Method, params: Option<&Raw>| {
+        let form = *method == Method::Elicitation && params.is_some_and(|params| params == r#"{"message":"m"}"#);
+        form.then(|| ErrorObject::invalid_params("no"))
+    };
+    let no = Output::FeedChild { ask: 10, outcome: ErrorObject::invalid_params("no").into() };
+    let mut call = parked();
+    assert_eq!(call.attach(2, None, no_form, SECOND), Err(Refused::Stale), "nothing is refused for a stale retry");
+    assert_eq!(call.attach(1, None, no_form, SECOND), Ok(vec![no]));
+    let answer = Output::Answer { input_requests: raw(r#"{"i2":{"method":"roots/list"}}"#), round: 2 };
+    assert_eq!(call.tick(SECOND + ms(50)), [answer]);
+
+    let answered = parked().attach(1, Some(&raw(BOTH)), no_form, SECOND).expect("current");
+    assert_eq!(answered, [fed(10, r#"{"action":"accept","content":{}}"#), fed(11, r#"{"roots":[]}"#)]);
 }
 
 #[test]
 fn a_retry_is_taken_once() {
     let mut call = parked();
-    assert_eq!(call.attach(0, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
-    assert_eq!(call.attach(2, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
-    call.attach(1, Some(&raw(BOTH)), SECOND).expect("current");
-    assert_eq!(call.attach(1, Some(&raw(BOTH)), SECOND), Err(Refused::Attached));
+    assert_eq!(attach(&mut call, 0, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
+    assert_eq!(attach(&mut call, 2, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
+    attach(&mut call, 1, Some(&raw(BOTH)), SECOND).expect("current");
+    assert_eq!(attach(&mut call, 1, Some(&raw(BOTH)), SECOND), Err(Refused::Attached));
     call.end(result("{}"));
-    assert_eq!(call.attach(1, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
+    assert_eq!(attach(&mut call, 1, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
 }
 
 #[test]
@@ -113,14 +139,14 @@ fn a_question_that_is_taken_back_is_not_put() {
 
     let mut call = parked();
     call.withdraw(10);
-    let outputs = call.attach(1, Some(&raw(BOTH)), SECOND).expect("current");
+    let outputs = attach(&mut call, 1, Some(&raw(BOTH)), SECOND).expect("current");
     assert_eq!(outputs, [fed(11, r#"{"roots":[]}"#)]);
     assert_eq!(call.deadline(), None);
 
     let mut call = parked();
     call.withdraw(10);
     call.withdraw(11);
-    assert_eq!(call.attach(1, None, SECOND), Ok(vec![]), "nothing is left to answer, so the retry waits");
+    assert_eq!(attach(&mut call, 1, None, SECOND), Ok(vec![]), "nothing is left to answer, so the retry waits");
     assert!(call.is_attached());
 }
 
@@ -128,37 +154,36 @@ fn a_question_that_is_taken_back_is_not_put() {
 fn an_end_that_came_while_parked_waits_for_the_retry() {
     let mut call = parked();
     assert!(call.end(result(r#"{"isError":true}"#)).is_empty());
-    assert!(!call.is_over());
+    assert!(!is_over(&call));
     let late = call.ask(12, Method::RootsList, None, SECOND);
     assert!(matches!(&late[..], [Output::FeedChild { ask: 12, outcome: Outcome::Error(_) }]));
     let finish = Output::Finish(result(r#"{"isError":true}"#));
-    assert_eq!(call.attach(1, None, SECOND), Ok(vec![finish]), "even without answers");
+    assert_eq!(attach(&mut call, 1, None, SECOND), Ok(vec![finish]), "even without answers");
 
     let mut call = parked();
     call.end(result("{}"));
     let forgotten = Output::Expire { asks: vec![], cancel: false };
-    assert_eq!(call.tick(ms(50) + PARKED_EXPIRY), [forgotten]);
+    assert_eq!(call.tick(ms(50) + PARK_TIMEOUT), [forgotten]);
 }
 
 #[test]
 fn a_client_that_does_not_come_back() {
     let mut call = parked();
-    assert!(call.tick(PARKED_EXPIRY).is_empty());
+    assert!(call.tick(PARK_TIMEOUT).is_empty());
     let failed = Outcome::Error(raw(r#"{"code":-32603,"message":"the client did not come back"}"#));
     let asks = vec![(10, result(r#"{"action":"cancel"}"#)), (11, failed)];
-    assert_eq!(call.tick(ms(50) + PARKED_EXPIRY), [Output::Expire { asks, cancel: true }]);
-    assert!(call.is_over() && call.tick(2 * PARKED_EXPIRY).is_empty());
-    assert_eq!(call.attach(1, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
+    assert_eq!(call.tick(ms(50) + PARK_TIMEOUT), [Output::Expire { asks, cancel: true }]);
+    assert!(is_over(&call) && call.tick(2 * PARK_TIMEOUT).is_empty());
+    assert_eq!(attach(&mut call, 1, Some(&raw(BOTH)), SECOND), Err(Refused::Stale));
 }
 
 #[test]
-fn going_away_cancels_only_while_attached() {
+fn what_is_given_up_is_cancelled_once() {
     let mut call = parked();
-    assert!(call.detach().is_empty());
-    call.attach(1, Some(&raw(r#"{"i2":{"roots":[]}}"#)), SECOND).expect("current");
+    attach(&mut call, 1, Some(&raw(r#"{"i2":{"roots":[]}}"#)), SECOND).expect("current");
     let asks = vec![(10, result(r#"{"action":"cancel"}"#))];
-    assert_eq!(call.detach(), [Output::Expire { asks, cancel: true }]);
-    assert!(call.detach().is_empty());
+    assert_eq!(call.give_up("gone"), [Output::Expire { asks, cancel: true }]);
+    assert!(call.give_up("gone").is_empty());
 
     let mut call = parked();
     assert!(matches!(&call.give_up("hub stops")[..], [Output::Expire { asks, cancel: true }] if asks.len() == 2));
@@ -169,8 +194,8 @@ fn rounds_are_bounded() {
     let mut call = Parked::new(Rules { rounds_max: 2, ..Rules::default() });
     call.ask(1, Method::Elicitation, None, ms(0));
     assert!(matches!(call.tick(ms(50))[..], [Output::Answer { round: 1, .. }]));
-    assert!(matches!(call.attach(1, None, ms(60)).as_deref(), Ok([Output::Answer { round: 2, .. }])));
-    assert_eq!(call.attach(2, None, ms(70)), Ok(vec![refused(1, TOO_OFTEN)]));
+    assert!(matches!(attach(&mut call, 1, None, ms(60)).as_deref(), Ok([Output::Answer { round: 2, .. }])));
+    assert_eq!(attach(&mut call, 2, None, ms(70)), Ok(vec![refused(1, TOO_OFTEN)]));
     assert!(call.is_attached());
     assert_eq!(call.ask(2, Method::Elicitation, None, ms(80)), [refused(2, TOO_OFTEN)]);
     assert_eq!(call.end(result("{}")), [Output::Finish(result("{}"))]);
@@ -185,7 +210,7 @@ fn an_older_server_gets_answers_that_it_can_read() {
     assert_eq!(call.tick(ms(50)), [Output::Answer { input_requests: raw(text), round: 1 }]);
     let answer = raw(r#"{"i1":{"role":"assistant","content":[{"type":"text"}],"model":"m"}}"#);
     assert_eq!(
-        call.attach(1, Some(&answer), SECOND),
+        attach(&mut call, 1, Some(&answer), SECOND),
         Ok(vec![fed(1, r#"{"role":"assistant","content":{"type":"text"},"model":"m"}"#)])
     );
 }
@@ -276,14 +301,14 @@ fn invariants_hold_at_random() {
                     world.ended = true;
                     call.end(result("{}"))
                 }
-                7 if random.below(40) == 0 => call.detach(),
+                7 if random.below(40) == 0 && call.is_attached() => call.give_up("gone"),
                 8..14 => {
                     // A retry: of this round or another, with answers to some of what was asked, ever.
                     let round = world.interims.saturating_sub(u32::try_from(random.below(3)).expect("small") / 2);
                     let some: Vec<&String> = world.keys_ever.iter().filter(|_| random.below(2) == 0).collect();
                     let answer = raw(r#"{"roots":[]}"#);
                     let responses = by_key(some.iter().map(|key| (key.as_str(), &answer)));
-                    match call.attach(round, Some(&responses), now) {
+                    match attach(&mut call, round, Some(&responses), now) {
                         Ok(outputs) => {
                             assert!(!world.attached && round == world.interims, "taken once, and in its round");
                             world.attached = true;
@@ -302,7 +327,7 @@ fn invariants_hold_at_random() {
                 _ => call.tick(now),
             };
             world.take(outputs);
-            assert_eq!(call.is_over(), world.over, "seed {seed}");
+            assert_eq!(is_over(&call), world.over, "seed {seed}");
             if world.over {
                 break;
             }

@@ -126,6 +126,27 @@ async fn a_client_that_leaves_before_it_was_asked_has_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_is_not_asked_what_it_does_not_declare() {
+    let mut bench = Bench::legacy();
+    let interim = asked_once(&bench).await;
+    bench.elicit(8);
+    bench.capabilities = json!({ "sampling": {} });
+    let second = bench.ask(Method::ToolsCall, retry(&interim, json!({ "i1": accepted() }))).await;
+    bench.elicit(9);
+    settle().await;
+    let answers = bench.answers();
+    assert_eq!((answers.len(), &answers[0]), (3, &(7, accepted())), "what it answers, it may answer");
+    for (ask, refused) in &answers[1..] {
+        assert_eq!(refused["code"], -32601, "{ask}");
+    }
+    bench.finish(r#"{"content":[],"isError":true}"#);
+    assert_eq!(second.occupied.seat().code(), Some(-32021));
+    let told = second.response().await;
+    assert_eq!(told["error"]["data"], json!({ "requiredCapabilities": { "elicitation": { "form": {} } } }));
+    assert_eq!(bench.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_requests_cannot_continue_one_call() {
     let bench = Bench::legacy();
     let interim = asked_once(&bench).await;
