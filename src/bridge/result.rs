@@ -43,6 +43,11 @@ fn kind_said(result_type: Option<Raw>) -> ResultKind {
     }
 }
 
+/// Whether a result has the member that every modern one has.
+pub fn says_its_type(result: &Raw) -> bool {
+    result_type(result).is_some()
+}
+
 fn result_type(result: &Raw) -> Option<Raw> {
     let mut is_first = false;
     let mut members = scan::members(result, scan::skip_space(result, 0))?;

@@ -5,6 +5,7 @@
 //! seat. Owned by the instance until the call is over, by its seat, and by the table of parked calls. May not: wait;
 //! answer twice; hand a child's request to the client as a request.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) shared: Arc<Shared>,
     me: Weak<Self>,
+    /// It is over, and its end waits for a client to come back. Read under other locks than its own.
+    done: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -91,6 +94,7 @@ impl Call {
             method: seat.method.clone(),
             shared,
             me: me.clone(),
+            done: AtomicBool::new(false),
             state: Mutex::new(state),
         })
     }
@@ -110,9 +114,15 @@ impl Call {
             Some(parked) => {
                 let outputs = parked.end(outcome);
                 call.take_up(state, outputs, acts);
+                call.done.store(!state.over, Ordering::Relaxed);
             }
             None => call.conclude(state, outcome, acts),
         });
+    }
+
+    /// Whether nothing runs for it any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
     }
 
     fn notify(&self, method: &Method, params: Option<Raw>) {

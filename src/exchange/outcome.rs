@@ -8,7 +8,7 @@ use crate::bridge::result::{self, ResultKind, Stamp};
 use crate::bridge::{ask, error};
 use crate::mcp::error::Reason;
 use crate::mcp::splice::Object;
-use crate::mcp::{ClientCapabilities, Era, ErrorObject, Method, Outcome, Raw, scan};
+use crate::mcp::{ClientCapabilities, Era, ErrorObject, Method, Outcome, Raw};
 use crate::server::Handshake;
 
 /// An outcome ready to be sent.
@@ -62,7 +62,7 @@ pub(super) fn stamped(method: &Method, result: &Raw, handshake: &Handshake) -> A
 
 /// Lists that hub kept for a modern server are kept without the members that only a client needs.
 fn is_modern(method: &Method, result: &Raw) -> bool {
-    method.list_kind().is_none() || scan::may_hold(result, "\"resultType\"")
+    method.list_kind().is_none() || result::says_its_type(result)
 }
 
 /// A modern child's result for a modern client: as it is, unless it asks what may not be asked (PROTOCOL 2.5).

@@ -49,16 +49,24 @@ impl Parks {
             tracing::error!("no random numbers: {error}");
             return full("of its");
         }
+        let ticket = u128::from_ne_bytes(bytes);
+        let mut forgotten = Vec::new();
         let mut calls = self.lock();
+        if calls.len() >= PARKED_MAX {
+            // Ends that nobody has fetched make room for calls that run.
+            forgotten.extend(calls.extract_if(|_, other| other.is_done()));
+        }
         if calls.len() >= PARKED_MAX {
             return full("of hub's");
         }
         let name = call.parts.server.name();
-        if calls.values().filter(|other| other.parts.server.name() == name).count() >= PARKED_PER_SERVER_MAX {
+        let of_server = calls.values().filter(|other| other.parts.server.name() == name && !other.is_done());
+        if of_server.count() >= PARKED_PER_SERVER_MAX {
             return full("of this server's");
         }
-        let ticket = u128::from_ne_bytes(bytes);
         calls.insert(ticket, call);
+        // Before what was forgotten is.
+        drop(calls);
         Ok(ticket)
     }
 
@@ -68,9 +76,9 @@ impl Parks {
         drop(forgotten);
     }
 
-    /// How many there are.
+    /// How many run and wait for a client. Those that are over and keep their end for it are not counted.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().values().filter(|call| !call.is_done()).count()
     }
 
     /// hub stops: those that nobody waits for now will not be continued.

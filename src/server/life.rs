@@ -289,6 +289,8 @@ impl Instance {
                 let error = ErrorObject::internal(Reason::ShuttingDown, STOPPED);
                 let now = self.now();
                 self.mux.fail_waiting(&error, now);
+                let error = ErrorObject::internal(Reason::ShuttingDown, "the server was stopped");
+                self.mux.fail_asking(&error, now);
                 self.flush();
                 let burial = self.history.burial.take();
                 self.world.scope.spawn("burial", async move {

@@ -89,7 +89,9 @@ async fn answers_without_a_state_are_a_fresh_call() {
 async fn an_end_that_came_while_nobody_waited_is_kept_for_the_retry() {
     let bench = Bench::legacy();
     let interim = asked_once(&bench).await;
+    assert_eq!(bench.exchanges.parked(), 1);
     bench.finish(r#"{"content":[],"isError":true}"#);
+    assert_eq!(bench.exchanges.parked(), 0, "it takes no place of one that runs");
     let told = bench.ask(Method::ToolsCall, retry(&interim, json!({}))).await.response().await;
     assert_eq!((&told["result"]["isError"], bench.answers().len()), (&json!(true), 0));
     assert_eq!((bench.exchanges.parked(), bench.cancels()), (0, 0));

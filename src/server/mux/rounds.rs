@@ -95,6 +95,15 @@ impl Mux {
         }
     }
 
+    /// The server ends for good: calls that wait for their client end with it, and so do their questions.
+    pub fn fail_asking(&mut self, error: &ErrorObject, now: Duration) {
+        let mut asking: Vec<CallId> = self.calls.iter().filter(|(_, call)| call.asking).map(|(id, _)| *id).collect();
+        asking.sort_unstable();
+        for id in asking {
+            self.go_on(id, Next::Fail(error.clone()), now);
+        }
+    }
+
     /// A call is over: what its client still sees of its questions is void.
     pub(super) fn end_rounds(&mut self, id: CallId) {
         if self.round_asks.is_empty() {

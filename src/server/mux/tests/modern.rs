@@ -129,6 +129,24 @@ fn a_cancelled_call_takes_its_questions_back() {
 }
 
 #[test]
+fn a_server_that_ends_takes_its_questions_back() {
+    let mut mux = up();
+    call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
+    let first = written(&mut mux);
+    let wanted = json!({
+        "resultType": "input_required",
+        "inputRequests": { "who": { "method": "elicitation/create", "params": { "message": "Who?" } } }
+    });
+    let asks = asked(&result(&mut mux, &first[0]["id"], wanted));
+    mux.fail_asking(&ErrorObject::internal(crate::mcp::error::Reason::ShuttingDown, "it was stopped"), T);
+    mux.check_invariants(T).expect("invariants");
+    let out = outputs(&mut mux);
+    assert_eq!(out[0], Output::Deliver(CallId(1), Delivery::Withdraw(asks[0].id)));
+    assert!(matches!(&out[1..], [Output::Deliver(CallId(1), Delivery::Finish(Outcome::Error(_)))]), "{out:?}");
+    assert_eq!(mux.sizes(), [0; 5]);
+}
+
+#[test]
 fn what_only_has_state_is_polled_and_what_the_client_cannot_fails() {
     let mut mux = up();
     call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
