@@ -58,6 +58,8 @@ pub const QUESTIONS_MAX: usize = 64;
 pub const ROUNDS_MAX: u32 = 32;
 /// The pause before a call is made again that a modern server only wants to see again; doubles each time.
 pub const POLL_FIRST: Duration = Duration::from_millis(100);
+/// How often in a row: about ten minutes.
+pub const POLLS_MAX: u32 = 128;
 /// The longest such pause.
 pub const POLL_LONGEST: Duration = Duration::from_secs(5);
 /// How long a modern child may take to acknowledge a listen.

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::limits::{POLL_FIRST, POLL_LONGEST, QUESTIONS_MAX, ROUNDS_MAX};
+use crate::limits::{POLL_FIRST, POLL_LONGEST, POLLS_MAX, QUESTIONS_MAX, ROUNDS_MAX};
 use crate::mcp::error::{INTERNAL_ERROR, Reason};
 use crate::mcp::splice::Object;
 use crate::mcp::{ClientCapabilities, ErrorObject, Method, Outcome, Raw};
@@ -59,7 +59,13 @@ impl Rounds {
         (self.open, self.answers, self.later) = Default::default();
         let Some(result) = Object::scan(result) else { return failed("the server's result is not an object") };
         self.state = result.get("requestState").filter(|state| state.first() == Some(&b'"'));
-        let requests = result.get("inputRequests").and_then(|requests| Object::scan(&requests));
+        let requests = match result.get("inputRequests") {
+            None => None,
+            Some(requests) => match Object::scan(&requests) {
+                Some(requests) => Some(requests),
+                None => return failed("the server asked for input in a way that cannot be read"),
+            },
+        };
         if requests.as_ref().is_some_and(|requests| requests.entries().nth(QUESTIONS_MAX).is_some()) {
             return failed(format!("the server asked more than {QUESTIONS_MAX} questions at once"));
         }
@@ -88,13 +94,16 @@ impl Rounds {
         Next::Ask(now)
     }
 
-    /// The server wants nothing but to be called again. How often is bounded by the caller's patience.
+    /// The server wants nothing but to be called again.
     fn poll(&mut self) -> Next {
         if self.state.is_none() {
             return failed("the server asked for input and said not for which");
         }
+        if self.polls >= POLLS_MAX {
+            return failed(format!("the server wanted to be called again more than {POLLS_MAX} times"));
+        }
         let pause = (POLL_FIRST * 2u32.saturating_pow(self.polls)).min(POLL_LONGEST);
-        self.polls = (self.polls + 1).min(16);
+        self.polls += 1;
         Next::RetryAfter(pause)
     }
 
@@ -246,6 +255,14 @@ mod tests {
         let many: serde_json::Map<String, Value> =
             (0..=QUESTIONS_MAX).map(|key| (key.to_string(), ask("elicitation/create"))).collect();
         assert!(matches!(Rounds::default().begin(&wants(&many.into(), None), ALL), Next::Fail(_)), "too many at once");
+        let odd = Raw::from_static(br#"{"resultType":"input_required","inputRequests":[{}],"requestState":"s"}"#);
+        assert!(matches!(Rounds::default().begin(&odd, ALL), Next::Fail(_)), "no questions that it could mean");
+        let mut patient = Rounds::default();
+        let polled = (0..).take_while(|_| {
+            let state = Raw::from_static(br#"{"resultType":"input_required","requestState":"s"}"#);
+            matches!(patient.begin(&state, ALL), Next::RetryAfter(_))
+        });
+        assert_eq!(polled.count(), POLLS_MAX as usize);
     }
 
     #[test]
