@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::mcp::Raw;
 use crate::mcp::message::elements;
 use crate::mcp::scan::{self, may_hold};
-use crate::mcp::splice::Object;
+use crate::mcp::splice::{Object, array};
 
 /// The annotation that mirrors an argument into a header (SEP-2243).
 const ANNOTATION: &str = "x-mcp-header";
@@ -97,19 +97,6 @@ pub(super) fn each(page: &Object, hidden: fn(&Raw) -> bool, change: fn(&Raw) -> 
     let tools = page.get("tools").filter(|tools| tools.first() == Some(&b'['))?;
     let changed: Vec<Raw> = elements(&tools).filter(|tool| !hidden(tool)).map(|tool| change(&tool)).collect();
     Some(array(&changed))
-}
-
-fn array(items: &[Raw]) -> Raw {
-    let mut out = Vec::with_capacity(items.iter().map(|item| item.len() + 1).sum::<usize>() + 2);
-    out.push(b'[');
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item);
-    }
-    out.push(b']');
-    Bytes::from(out)
 }
 
 /// What an annotated argument is.

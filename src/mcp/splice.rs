@@ -219,6 +219,11 @@ impl Pieces {
     }
 }
 
+/// The values as one array.
+pub fn array(items: &[Raw]) -> Raw {
+    Bytes::from([&b"["[..], &items.join(&b","[..]), b"]"].concat())
+}
+
 /// `params` with `_meta.progressToken` set to `token`, or removed. Everything else, also inside `_meta`, stays.
 pub fn with_progress_token(params: &Raw, token: Option<&[u8]>) -> Raw {
     let Some(object) = Object::scan(params) else { return params.clone() };

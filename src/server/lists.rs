@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::config::ToolFilter;
 use crate::limits::LIST_PAGES_MAX;
-use crate::mcp::splice::Object;
+use crate::mcp::splice::{Object, array};
 use crate::mcp::{ListKind, Outcome, Raw, message, scan};
 
 use super::outlet::CallId;
@@ -159,8 +159,7 @@ pub(super) fn admitted_page(result: &Raw, filter: &ToolFilter) -> Option<Raw> {
     let items = object.get("tools").filter(|items| items.first() == Some(&b'['))?;
     let kept: Vec<Raw> =
         message::elements(&items).filter(|tool| tool_name(tool).is_some_and(|name| filter.admits(&name))).collect();
-    let array = [&b"["[..], &kept.join(&b","[..]), b"]"].concat();
-    Some(object.edit(&[("tools", Some(&array))]))
+    Some(object.edit(&[("tools", Some(&array(&kept)))]))
 }
 
 #[cfg(test)]

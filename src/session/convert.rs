@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::bridge::result::needs_task;
 use crate::mcp::error::{INTERNAL_ERROR, URL_ELICITATION_REQUIRED};
 use crate::mcp::message::elements;
-use crate::mcp::splice::Object;
+use crate::mcp::splice::{Object, array};
 use crate::mcp::{ErrorObject, Method, Outcome, ProtocolVersion, Raw};
 
 /// What the reader of an outcome can do.
@@ -137,19 +137,6 @@ fn audio_block(index: usize, audio: &Object) -> Option<Raw> {
 
 fn text_block(text: &str) -> Raw {
     Bytes::from(json!({ "type": "text", "text": text }).to_string())
-}
-
-fn array(items: &[Raw]) -> Raw {
-    let mut out = Vec::with_capacity(items.iter().map(|item| item.len() + 1).sum::<usize>() + 2);
-    out.push(b'[');
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item);
-    }
-    out.push(b']');
-    Bytes::from(out)
 }
 
 /// The params of an ask as a client at `version` can read them. The error is for the child.

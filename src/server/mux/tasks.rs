@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::outlet::CallerId;
 use crate::limits::{TASK_AFTER_END, TASKS_PER_INSTANCE_MAX};
-use crate::mcp::splice::Object;
+use crate::mcp::splice::{Object, array};
 use crate::mcp::{Raw, WireId, message, scan};
 
 #[derive(Debug)]
@@ -149,8 +149,7 @@ impl Tasks {
             id.is_some_and(|id| self.owner(&id) == Some(caller))
         };
         let kept: Vec<Raw> = message::elements(&tasks).filter(own).collect();
-        let array = [&b"["[..], &kept.join(&b","[..]), b"]"].concat();
-        Some(object.edit(&[("tasks", Some(&array))]))
+        Some(object.edit(&[("tasks", Some(&array(&kept)))]))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -64,6 +64,17 @@ fn asked(outputs: &[Output]) -> Vec<Ask> {
     asks.collect()
 }
 
+/// A call whose client is being asked something.
+fn asking(mux: &mut Mux) -> Vec<Ask> {
+    call(mux, 1, "tools/call", r#"{"name":"x"}"#);
+    let first = written(mux);
+    let wanted = json!({
+        "resultType": "input_required",
+        "inputRequests": { "who": { "method": "elicitation/create", "params": { "message": "Who?" } } }
+    });
+    asked(&result(mux, &first[0]["id"], wanted))
+}
+
 #[test]
 fn a_legacy_call_carries_its_clients_claims() {
     let mut mux = up();
@@ -111,13 +122,7 @@ fn input_is_asked_for_and_the_call_sent_again() {
 #[test]
 fn a_cancelled_call_takes_its_questions_back() {
     let mut mux = up();
-    call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
-    let first = written(&mut mux);
-    let wanted = json!({
-        "resultType": "input_required",
-        "inputRequests": { "who": { "method": "elicitation/create", "params": { "message": "Who?" } } }
-    });
-    let asks = asked(&result(&mut mux, &first[0]["id"], wanted));
+    let asks = asking(&mut mux);
     mux.cancel(CallId(1), None, T);
     mux.check_invariants(T).expect("invariants");
     let out = outputs(&mut mux);
@@ -131,13 +136,7 @@ fn a_cancelled_call_takes_its_questions_back() {
 #[test]
 fn a_server_that_ends_takes_its_questions_back() {
     let mut mux = up();
-    call(&mut mux, 1, "tools/call", r#"{"name":"x"}"#);
-    let first = written(&mut mux);
-    let wanted = json!({
-        "resultType": "input_required",
-        "inputRequests": { "who": { "method": "elicitation/create", "params": { "message": "Who?" } } }
-    });
-    let asks = asked(&result(&mut mux, &first[0]["id"], wanted));
+    let asks = asking(&mut mux);
     mux.fail_asking(&ErrorObject::internal(crate::mcp::error::Reason::ShuttingDown, "it was stopped"), T);
     mux.check_invariants(T).expect("invariants");
     let out = outputs(&mut mux);
