@@ -34,13 +34,17 @@
 //! | 1 | [`platform`] | the operating system: the only `unsafe` and `cfg(target_os)` |
 //! | 1 | [`store`] | what survives a restart, in one embedded database |
 //! | 2 | [`bridge`] | one era told in the words of the other: params, results, errors, questions, parked calls. Pure |
+//! | 2 | [`clients`] | other programs' config files: where they are, what they hold, how an entry is edited in place. Pure |
 //! | 2 | [`child`] | one running process: spawn, lines in and out, stop, stderr |
 //! | 3 | [`server`] | one MCP server: the mux (pure), the instance task, the server task |
+//! | 3 | [`import`] | moving in and out: discovery, plan, crash-safe writing, undo, export |
+//! | 3 | [`service`] | what keeps hub running: a background process, systemd, launchd |
 //! | 4 | [`aggregate`] | many servers as one: names, lists, routing |
 //! | 5 | [`session`] | legacy sessions: their streams, asks and the method table |
 //! | 6 | [`exchange`] | modern requests: one exchange each, calls that are parked between two, listeners |
 //! | 7 | [`http`], [`control`] | the edge (the only room that knows status codes); hub talking to hub |
 //! | 8 | [`daemon`] | bootstrap, supervisor, reload, shutdown |
+//! | 8 | [`doctor`] | what is wrong on this machine and what to do about it. Only looks, but for `--kill` |
 //! | 9 | [`cli`] | one file per verb |
 //!
 //! # The hot path
@@ -57,15 +61,19 @@ pub mod backoff;
 pub mod bridge;
 pub mod child;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod doctor;
 pub mod exchange;
 pub mod http;
+pub mod import;
 pub mod limits;
 pub mod mcp;
 pub mod platform;
 pub mod server;
+pub mod service;
 pub mod session;
 pub mod store;
 pub mod tasks;
