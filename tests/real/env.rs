@@ -46,6 +46,11 @@ impl TestEnv {
         self.npm().join("node_modules/.bin").join(name)
     }
 
+    /// An AI client.
+    pub fn ai_client(&self, name: &str) -> PathBuf {
+        self.root.join("clients/node_modules/.bin").join(name)
+    }
+
     /// A program of one of the two Python environments, `mcp1` and `mcp2`.
     pub fn python_program(&self, client: &str, name: &str) -> PathBuf {
         self.root.join(client).join("bin").join(name)
