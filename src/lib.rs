@@ -38,14 +38,14 @@
 //! | 2 | [`child`] | one running process: spawn, lines in and out, stop, stderr |
 //! | 3 | [`server`] | one MCP server: the mux (pure), the instance task, the server task |
 //! | 3 | [`import`] | moving in and out: discovery, plan, crash-safe writing, undo, export |
-//! | 3 | [`service`] | what keeps hub running: a background process, systemd, launchd |
 //! | 4 | [`aggregate`] | many servers as one: names, lists, routing |
 //! | 5 | [`session`] | legacy sessions: their streams, asks and the method table |
 //! | 6 | [`exchange`] | modern requests: one exchange each, calls that are parked between two, listeners |
 //! | 7 | [`http`], [`control`] | the edge (the only room that knows status codes); hub talking to hub |
 //! | 8 | [`daemon`] | bootstrap, supervisor, reload, shutdown |
-//! | 8 | [`doctor`] | what is wrong on this machine and what to do about it. Only looks, but for `--kill` |
-//! | 9 | [`cli`] | one file per verb |
+//! | 8 | [`service`] | what keeps hub running: a background process, systemd, launchd |
+//! | 9 | [`doctor`] | what is wrong on this machine and what to do about it. Only looks, but for `--kill` |
+//! | 10 | [`cli`] | one file per verb |
 //!
 //! # The hot path
 //!

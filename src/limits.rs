@@ -175,6 +175,16 @@ pub const SESSION_IN_USE: Duration = Duration::from_mins(15);
 pub const DOWN_PATIENCE: Duration = Duration::from_mins(1);
 /// How often it looks.
 pub const DOWN_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A daemon that was started has this long to serve: it opens its state and binds its ports, no more.
+pub const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How often who waits for a daemon that is starting or stopping looks again.
+pub const START_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Starts that are tried while others start and stop hub.
+pub const START_TRIES: usize = 5;
+/// The end of a log that an error shows.
+pub const LOG_END_BYTES_MAX: u64 = 2 << 10;
+/// hub's own log file is measured this often.
+pub const OWN_LOG_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often `hub status --watch` draws.
 pub const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Open connections to the control socket.

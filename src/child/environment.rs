@@ -5,20 +5,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use crate::platform::detached::FOR_HUB_ALONE;
 use crate::platform::family::{ENV_CHILD, ENV_RUN, ENV_SERVER, Marks};
-
-/// Variables by which a service manager speaks to hub: a child that answered them would speak for hub.
-const NOT_FOR_CHILDREN: [&str; 9] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    ENV_RUN,
-    ENV_CHILD,
-    ENV_SERVER,
-];
 
 /// hub's own environment without what is meant for hub alone, and a server's variables over it.
 pub fn full_environment<K, V>(server: impl IntoIterator<Item = (K, V)>) -> Vec<(OsString, OsString)>
@@ -27,7 +15,7 @@ where
     V: Into<OsString>,
 {
     let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-    for name in NOT_FOR_CHILDREN {
+    for name in FOR_HUB_ALONE {
         all.remove(std::ffi::OsStr::new(name));
     }
     all.extend(server.into_iter().map(|(name, value)| (name.into(), value.into())));

@@ -39,6 +39,15 @@ Examples:
   hub serve
   hub serve --config ./hub.toml")]
     Serve,
+    /// Start hub in the background and wait until its servers are ready
+    #[command(after_help = "\
+Starts the service if `hub service install` made one, else a process that stays until `hub down`. \
+Says how each server comes up; one that fails does not stop the others, and makes the exit code 1.
+
+Examples:
+  hub up
+  hub up --yes")]
+    Up(UpArgs),
     /// Show what runs, what it costs, and what it would cost without hub
     #[command(after_help = "\
 MEM is proportional: memory that processes share is counted once. CPU is since the last look.
@@ -113,6 +122,14 @@ Examples:
   hub man > ~/.local/share/man/man1/hub.1
   hub man | man -l -")]
     Man,
+}
+
+/// `hub up`
+#[derive(Debug, ClapArgs)]
+pub struct UpArgs {
+    /// Ask nothing
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// `hub status`

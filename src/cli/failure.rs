@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::control::client;
 use crate::platform::dirs;
+use crate::service::background;
 
 /// The exit codes of hub (DESIGN 3.4); 2 is clap's for wrong usage as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +76,22 @@ impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         match error {
             client::Error::NotRunning { socket } => Self::new(Exit::NotRunning, "hub is not running")
-                .hint(format!("start it with `hub serve` (nobody answers at {})", socket.display())),
+                .hint(format!("start it with `hub up` (nobody answers at {})", socket.display())),
             client::Error::Refused(refused) => Self { exit: Exit::Failed, message: refused.error, hint: refused.hint },
             client::Error::Unexpected(_) => Self::new(Exit::Failed, chain(&error))
                 .hint("the daemon may be of another version than this command: `hub down`, then start it again"),
             client::Error::Unreachable { .. } | client::Error::Broken(_) => Self::new(Exit::Failed, chain(&error)),
+        }
+    }
+}
+
+impl From<background::Error> for Failure {
+    fn from(error: background::Error) -> Self {
+        match &error {
+            background::Error::Left { status, .. } if status.code() == Some(Exit::Config as i32) => {
+                Self::new(Exit::Config, error.to_string()).hint("`hub check` shows all that is wrong")
+            }
+            _ => Self::new(Exit::Failed, chain(&error)),
         }
     }
 }

@@ -19,6 +19,7 @@ mod serve;
 mod status;
 mod tell;
 mod tools;
+mod up;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,7 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
         Verb::Enable(server) => block_on(tell::server("enable", &server.name, &setting()?)),
         Verb::Disable(server) => block_on(tell::server("disable", &server.name, &setting()?)),
         Verb::Reload => block_on(tell::reload(&setting()?)),
+        Verb::Up(up) => block_on(up::run(&up, &setting()?)),
         Verb::Down => block_on(down::run(&setting()?)),
     }
 }

@@ -26,6 +26,8 @@ pub struct Facts {
     pub url: String,
     /// The marker that all its children carry (`HUB_RUN`).
     pub run_id: String,
+    /// Every listener is bound and served.
+    pub ready: bool,
     /// Why the last change of hub.toml was refused; what runs is the last good one.
     pub config_error: Option<String>,
 }

@@ -153,6 +153,7 @@ async fn dispatch(desk: &Desk, request: Request<Incoming>) -> Result<Reply, Faul
     let path = request.uri().path().to_owned();
     let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (request.method(), words.as_slice()) {
+        (&Method::GET, ["v1", "ready"]) => ready(desk).await,
         (&Method::GET, ["v1", "status"]) => Ok(json(StatusCode::OK, &status::now(desk).await)),
         (&Method::GET, ["v1", "tools"]) => {
             let server = request.uri().query().and_then(|query| query.strip_prefix("server="));
@@ -178,6 +179,14 @@ async fn dispatch(desk: &Desk, request: Request<Incoming>) -> Result<Reply, Faul
                 .hint("the daemon may be of another version than this command: `hub down`, then start it again"),
         )),
     }
+}
+
+/// Answered once hub serves: who started it need not ask again and again.
+async fn ready(desk: &Desk) -> Result<Reply, Fault> {
+    let mut facts = desk.facts.clone();
+    let stopping = |_gone| Fault::Failed(Refused::new("hub is stopping"));
+    let url = facts.wait_for(|facts| facts.ready).await.map_err(stopping)?.url.clone();
+    Ok(json(StatusCode::OK, &Done { lines: vec![format!("ready {url}")] }))
 }
 
 /// The name, if hub.toml has it.

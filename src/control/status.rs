@@ -156,6 +156,7 @@ mod tests {
             config: "/c/hub.toml".into(),
             url: "http://127.0.0.1:18900".to_owned(),
             run_id: "run".to_owned(),
+            ready: true,
             config_error: None,
         }
     }

@@ -39,6 +39,7 @@ fn daemon() -> Daemon {
         config: "/c/hub.toml".into(),
         url: "http://127.0.0.1:18900".into(),
         run_id: "run".into(),
+        ready: true,
         config_error: None,
     };
     let tasks = Scope::new();

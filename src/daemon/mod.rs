@@ -9,6 +9,7 @@
 
 mod doors;
 mod memory;
+mod output;
 mod report;
 mod supervisor;
 mod telemetry;
@@ -97,6 +98,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     let (registry, seen) = watch::channel(Arc::new(Registry::default()));
     let (settings, settings_seen) = watch::channel(Arc::new(Settings::from(&config.hub)));
     let aggregate = Aggregate::new(seen.clone());
+    drop(scope.spawn("own-log", output::keep_bounded(dirs.own_log(), scope.stopping().clone())));
     drop(scope.spawn("memory", memory::keep_small(scope.stopping().clone())));
     drop(scope.spawn("aggregate", aggregate.clone().run(scope.stopping().clone())));
     let options = session_options(&config.hub);
@@ -116,6 +118,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
         config: dirs.config_file.clone(),
         url: url.clone(),
         run_id: started.world.guardian.run_id().to_owned(),
+        ready: false,
         config_error: None,
     }));
     let desk = Desk { registry: seen, facts: facts_seen, sessions: sessions.clone(), meter, commands };
@@ -128,6 +131,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     supervisor.begin(config).await;
     // Who connected meanwhile waited in the backlog: a configured path must not be unknown for a moment.
     supervisor.open(socket).context("serving the hub port")?;
+    supervisor.tell_ready(true);
     announce(&url)?;
     supervisor.run(signals, commands_in, changes).await;
     started.finish(&scope).await;

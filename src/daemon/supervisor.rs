@@ -72,6 +72,11 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Says that every listener is served, or is no longer.
+    pub(super) fn tell_ready(&self, ready: bool) {
+        self.parts.facts.send_modify(|facts| Arc::make_mut(facts).ready = ready);
+    }
+
     /// Works until hub is to stop, then stops everything.
     pub(super) async fn run(
         mut self,
@@ -317,6 +322,7 @@ impl Supervisor {
     /// Accept nothing new, end streams, let calls finish, stop children, let connections take their last bytes.
     async fn stop(self) {
         sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+        self.tell_ready(false);
         tracing::info!("stopping");
         let mut listeners: Vec<Listener> = self.hub_listener.into_iter().collect();
         listeners.extend(self.slots.into_values().filter_map(|slot| slot.door.listener));

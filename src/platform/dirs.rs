@@ -107,6 +107,11 @@ impl Dirs {
         self.state_dir.join("logs")
     }
 
+    /// Where a daemon in the background writes what it would write to a terminal.
+    pub fn own_log(&self) -> PathBuf {
+        self.state_dir.join("hub.log")
+    }
+
     /// Makes the folders that the daemon writes to: state, logs, and that of the control socket. 0700 each.
     pub fn create(&self) -> Result<(), Error> {
         create_private(&self.state_dir)?;

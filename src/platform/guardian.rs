@@ -19,8 +19,6 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::family::{ENV_CHILD, ENV_RUN, ENV_SERVER};
-
 /// The hidden subcommand that makes this binary a guardian.
 pub const SUBCOMMAND: &str = "__guardian";
 /// A guardian that died is started again after this long at most.
@@ -229,7 +227,7 @@ impl Launch {
         let mut command = Command::new(&self.program);
         command.arg0("hub").args(&self.args).arg(run_id).current_dir("/");
         command.stdin(reader).stdout(Stdio::null()).stderr(Stdio::null());
-        for name in [ENV_RUN, ENV_CHILD, ENV_SERVER, "NOTIFY_SOCKET"] {
+        for name in super::detached::FOR_HUB_ALONE {
             command.env_remove(name);
         }
         #[expect(unsafe_code, reason = "code between fork and exec")]

@@ -3,11 +3,13 @@
 //! In: paths, descriptors, process ids. Out: safe values of them. Owns the guardian process and the lock of the control
 //! socket. May not: know what a server, a message or a session is. The only room with `unsafe` and `cfg(target_os)`.
 
+pub mod detached;
 pub mod dirs;
 pub mod family;
 pub mod guardian;
 pub mod guarding;
 pub mod memory;
+pub mod output;
 pub mod pipe;
 pub mod process;
 pub mod process_info;

@@ -2,3 +2,5 @@
 //!
 //! In: paths and the login shell's PATH. Out: rendered units (pure), installed or removed; a started daemon. Owns
 //! nothing. May not: decide what hub runs, or print.
+
+pub mod background;

@@ -15,6 +15,7 @@
 mod aggregate;
 mod asks;
 mod attribution;
+mod background;
 mod bad_input;
 mod cancel;
 mod cli;

@@ -241,9 +241,10 @@ impl Hub {
         std::fs::rename(draft, self.config_path()).expect("a file");
     }
 
-    /// What hub wrote on stderr.
+    /// What hub wrote on stderr, in the foreground and then in the background.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        read(self.log_path()) + &read(self.path("state/hub.log"))
     }
 
     /// What hub wrote on stdout.

@@ -1,0 +1,61 @@
+//! A process that outlives whoever starts it, and what no process of hub may inherit.
+//!
+//! In: arguments, a folder, a file for its output. Out: a started process in a session of its own. Owns nothing: whoever
+//! started it may watch it, and need not. May not: start anything but this binary.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use super::family::{ENV_CHILD, ENV_RUN, ENV_SERVER};
+
+/// Variables by which a service manager speaks to hub, and hub's marks. A child that answered the first would speak for
+/// hub; a daemon that carried the marks of another would be ended with its children.
+pub const FOR_HUB_ALONE: [&str; 9] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    ENV_RUN,
+    ENV_CHILD,
+    ENV_SERVER,
+];
+
+/// Starts this binary again: no terminal, no input, output to `log`. The process stays when its starter ends, and is no
+/// zombie as long as the runtime of the starter lives. Needs a tokio runtime.
+pub fn spawn(args: &[OsString], env: &[(OsString, OsString)], cwd: &Path, log: &File) -> io::Result<Child> {
+    let mut command = Command::new(own_program()?);
+    command.arg0("hub").args(args).current_dir(cwd).kill_on_drop(false);
+    for name in FOR_HUB_ALONE {
+        command.env_remove(name);
+    }
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    #[expect(unsafe_code, reason = "code between fork and exec")]
+    // SAFETY: setsid is async-signal-safe and does not allocate.
+    unsafe {
+        command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?));
+    }
+    command.spawn()
+}
+
+/// This binary: by its path where that still leads to it, so that `ps` shows a name, and else (its file was replaced by
+/// an upgrade) by what the system keeps of it.
+fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    if cfg!(target_os = "linux") {
+        let running = Path::new("/proc/self/exe");
+        let identity = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
+        if identity(&path).ok() != identity(running).ok() {
+            return Ok(running.to_owned());
+        }
+    }
+    Ok(path)
+}
