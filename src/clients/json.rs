@@ -7,8 +7,12 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseError;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::edit::{Edit, EditError};
+use serde_json::Value as Json;
+
+use super::braces::{Braces, Fate};
+use super::edit::{Act, Edit, EditError, Fields, in_order, nested, proved, with_value};
 use super::node::{Node, Pair, Value};
+use super::splice::{Comments, Layout, Splices, comments, indent, line_indent};
 use super::{Rejected, Unreadable};
 
 const BOM: &str = "\u{feff}";
@@ -85,12 +89,214 @@ fn node(value: &Ast<'_>, offset: usize) -> Node {
 
 /// See [`super::edit()`].
 pub(super) fn edit(text: &str, edits: &[Edit]) -> Result<String, EditError> {
-    let _ = (text, edits);
-    Err(EditError::Damaged("json".to_owned()))
+    let mut text = text.to_owned();
+    let mut before = parse(&text)?;
+    for edit in in_order(edits)? {
+        let damaged = || EditError::Damaged(edit.place());
+        text = step(&text, &before, edit)?.apply(&text).ok_or_else(damaged)?;
+        let after = parse(&text).map_err(|_unreadable| damaged())?;
+        if !proved(&before, &after, edit) {
+            return Err(damaged());
+        }
+        before = after;
+    }
+    Ok(text)
 }
 
 /// See [`super::restore`].
 pub(super) fn restore(text: &str, original: &str, at: &[String]) -> Result<String, EditError> {
-    let _ = (text, original, at);
-    Err(EditError::Damaged("json".to_owned()))
+    let (now, then) = (parse(text)?, parse(original)?);
+    let place = at.join(".");
+    let Some(current) = now.at(at) else { return Err(EditError::Absent(place)) };
+    let Some(old) = then.at(at) else {
+        // Tables that are not in the original and hold nothing but the entry go with it.
+        let alone = |depth: &usize| {
+            then.at(&at[..*depth]).is_none()
+                && now.at(&at[..*depth]).and_then(Node::pairs).is_some_and(|own| own.len() == 1)
+        };
+        let depth = (1..at.len()).find(alone).unwrap_or(at.len());
+        let whole = (depth..at.len()).all(|depth| alone(&depth));
+        let at = if whole { &at[..depth] } else { at };
+        return edit(text, &[Edit { at: at.to_vec(), act: Act::Remove }]);
+    };
+    let layout = layout(text, &now);
+    let lines = original[old.span.clone()].replace("\r\n", "\n").replace('\n', layout.newline);
+    let mut splices = Splices::default();
+    splices.replace(current.span.clone(), lines);
+    let result = splices.apply(text).ok_or_else(|| EditError::Damaged(place.clone()))?;
+    let after = parse(&result).map_err(|_unreadable| EditError::Damaged(place.clone()))?;
+    match with_value(&now, at, old) {
+        Some(expected) if expected.same(&after) => Ok(result),
+        _ => Err(EditError::Damaged(place)),
+    }
+}
+
+fn step(text: &str, root: &Node, edit: &Edit) -> Result<Splices, EditError> {
+    let layout = layout(text, root);
+    let mut splices = Splices::default();
+    match &edit.act {
+        Act::Put(fields) => {
+            let entry = root.at(&edit.at).ok_or_else(|| EditError::Absent(edit.place()))?;
+            let pairs = entry.pairs().ok_or_else(|| EditError::NotATable(edit.place()))?;
+            let braces = braces(text, root, entry, &layout);
+            put(&braces, pairs, entry, fields, &mut splices);
+        }
+        Act::Remove => remove(text, root, edit, &layout, &mut splices)?,
+        Act::Insert(pairs) => insert(text, root, edit, pairs, &layout, &mut splices)?,
+    }
+    Ok(splices)
+}
+
+fn layout(text: &str, root: &Node) -> Layout {
+    Layout::of(text, root.pairs().and_then(<[Pair]>::first).map(|pair| pair.key_span.start))
+}
+
+fn braces<'a>(text: &'a str, root: &Node, node: &Node, layout: &'a Layout) -> Braces<'a> {
+    let items = match &node.value {
+        Value::Map(pairs) => pairs.iter().map(|pair| pair.key_span.start..pair.value.span.end).collect(),
+        Value::List(items) => items.iter().map(|item| item.span.clone()).collect(),
+        _ => Vec::new(),
+    };
+    Braces {
+        text,
+        span: node.span.clone(),
+        items,
+        comments: comments(text, node, node.span.clone(), Comments::Slashes),
+        signs: Comments::Slashes,
+        layout,
+        // One line stays one line, but an empty document has no style yet.
+        lines: text[root.span.clone()].contains('\n') || root.pairs().is_none_or(<[Pair]>::is_empty),
+    }
+}
+
+fn put(braces: &Braces<'_>, pairs: &[Pair], entry: &Node, fields: &Fields, splices: &mut Splices) {
+    let text = braces.text;
+    let wanted = fields.wanted(entry);
+    let last = |index: usize| pairs[index + 1..].iter().all(|later| later.key != pairs[index].key);
+    let set = |key: &str| wanted.iter().find(|wanted| wanted.0 == key);
+    let mut new = wanted.iter().filter(|wanted| entry.get(&wanted.0).is_none());
+    let mut anchor = None;
+    let mut fates = Vec::with_capacity(pairs.len());
+    for (index, pair) in pairs.iter().enumerate() {
+        let fate = match set(&pair.key) {
+            Some((_, value)) if last(index) => {
+                Fate::Within(pair.value.span.clone(), written(value, text, pair.key_span.start, braces))
+            }
+            // Hidden by a later one of the same name.
+            Some(_) => Fate::Delete,
+            None if fields.drops(&pair.key) => match new.next() {
+                // What is new stands where that stood which it replaces.
+                Some((key, value)) => {
+                    anchor = Some(index);
+                    let between = colon(text, pair);
+                    Fate::Replace(quoted(key) + between + &written(value, text, pair.key_span.start, braces))
+                }
+                None => Fate::Delete,
+            },
+            None => Fate::Keep,
+        };
+        fates.push(fate);
+    }
+    let between = pairs.first().map_or(": ", |pair| colon(text, pair));
+    let near = pairs.first().map_or(entry.span.start, |pair| pair.key_span.start);
+    let more: Vec<String> =
+        new.map(|(key, value)| quoted(key) + between + &written(value, text, near, braces)).collect();
+    braces.edit(&fates, anchor, &more, splices);
+}
+
+fn remove(text: &str, root: &Node, edit: &Edit, layout: &Layout, splices: &mut Splices) -> Result<(), EditError> {
+    let absent = || EditError::Absent(edit.place());
+    let (name, parent) = edit.at.split_last().ok_or_else(absent)?;
+    let parent = root.at(parent).ok_or_else(absent)?;
+    let fate = |goes: bool| if goes { Fate::Delete } else { Fate::Keep };
+    let fates: Vec<Fate> = match &parent.value {
+        Value::Map(pairs) => pairs.iter().map(|pair| fate(pair.key == *name)).collect(),
+        Value::List(items) => (0..items.len()).map(|index| fate(index.to_string() == *name)).collect(),
+        _ => return Err(absent()),
+    };
+    if !fates.contains(&Fate::Delete) {
+        return Err(absent());
+    }
+    braces(text, root, parent, layout).edit(&fates, None, &[], splices);
+    Ok(())
+}
+
+fn insert(
+    text: &str,
+    root: &Node,
+    edit: &Edit,
+    pairs: &[(String, Json)],
+    layout: &Layout,
+    splices: &mut Splices,
+) -> Result<(), EditError> {
+    let depth = (0..=edit.at.len()).rev().find(|depth| root.at(&edit.at[..*depth]).is_some()).unwrap_or(0);
+    if depth == edit.at.len() {
+        return Err(EditError::Present(edit.place()));
+    }
+    let parent = root.at(&edit.at[..depth]).unwrap_or(root);
+    let value = nested(&edit.at[depth + 1..], pairs);
+    if depth == 0 && matches!(root.value, Value::Null) {
+        let whole = nested(&edit.at[..], pairs);
+        let end = if text.ends_with('\n') || text.is_empty() { "" } else { layout.newline };
+        splices.insert(text.len(), format!("{end}{}{}", pretty(&whole, "", layout), layout.newline));
+        return Ok(());
+    }
+    let Some(own) = parent.pairs() else { return Err(EditError::NotATable(edit.at[..depth].join("."))) };
+    let braces = braces(text, root, parent, layout);
+    let near = own.first().map(|pair| pair.key_span.start);
+    let item = match near {
+        Some(near) => quoted(&edit.at[depth]) + colon(text, &own[0]) + &written(&value, text, near, &braces),
+        None if braces.lines => {
+            let inner = format!("{}{}", line_indent(text, parent.span.start), layout.unit);
+            format!("{}: {}", quoted(&edit.at[depth]), pretty(&value, &inner, layout))
+        }
+        None => format!("{}: {}", quoted(&edit.at[depth]), flat(&value, ": ")),
+    };
+    braces.edit(&vec![Fate::Keep; own.len()], None, &[item], splices);
+    Ok(())
+}
+
+/// What stands between a key and its value, unless a comment does.
+fn colon<'a>(text: &'a str, pair: &Pair) -> &'a str {
+    let between = &text[pair.key_span.end..pair.value.span.start];
+    if between.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b':')) { between } else { ": " }
+}
+
+/// A value as it is written beside others: over lines if they have lines.
+fn written(value: &Json, text: &str, near: usize, braces: &Braces<'_>) -> String {
+    match indent(text, near) {
+        Some(indent) if braces.lines => pretty(value, indent, braces.layout),
+        _ => flat(value, if text[braces.span.clone()].contains(": ") { ": " } else { ":" }),
+    }
+}
+
+fn flat(value: &Json, colon: &str) -> String {
+    match value {
+        Json::Object(map) => {
+            let pairs: Vec<String> = map.iter().map(|(key, value)| quoted(key) + colon + &flat(value, colon)).collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        Json::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| flat(item, colon)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Objects over lines, lists on one: they are short here.
+pub(super) fn pretty(value: &Json, indent: &str, layout: &Layout) -> String {
+    let Json::Object(map) = value else { return flat(value, ": ") };
+    if map.is_empty() {
+        return "{}".to_owned();
+    }
+    let inner = format!("{indent}{}", layout.unit);
+    let newline = layout.newline;
+    let pairs: Vec<String> =
+        map.iter().map(|(key, value)| format!("{inner}{}: {}", quoted(key), pretty(value, &inner, layout))).collect();
+    format!("{{{newline}{}{newline}{indent}}}", pairs.join(&format!(",{newline}")))
+}
+
+fn quoted(text: &str) -> String {
+    Json::from(text).to_string()
 }

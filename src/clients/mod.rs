@@ -8,6 +8,7 @@
 //! finds the entries, [`to_hub`] says each text of an entry in the words of hub.toml, [`hub_entry`] makes what the entry
 //! shall be, [`edit`] writes it.
 
+mod braces;
 mod client;
 mod edit;
 mod entry;
@@ -15,9 +16,13 @@ mod expansion;
 mod form;
 mod json;
 mod node;
+mod splice;
 mod table;
 mod toml;
 mod yaml;
+
+#[cfg(test)]
+mod tests;
 
 pub use client::{
     Base, Bases, Client, Entries, Expansion, Format, HttpForm, Keys, Literal, Place, Scope, Shape, Unit, matches,
