@@ -1,9 +1,11 @@
-//! What is known of a client, as types.
+//! What is known of a client, as types; finding one.
 //!
 //! In: nothing. Out: [`Client`], [`Place`], [`Shape`] and their parts; where a place lies for given base folders. Owns
-//! no state. May not: know a client (that is `table`), or a format's grammar.
+//! no state. May not: say anything of a single client (that is `table`), or know a format's grammar.
 
 use std::path::{Path, PathBuf};
+
+use super::table::CLIENTS;
 
 /// One MCP client program: its files and its habits. Only `'static` data; compare clients by `id`.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +140,8 @@ pub struct Keys {
     pub args: &'static str,
     /// Environment of the program.
     pub env: &'static str,
+    /// Working folder.
+    pub cwd: &'static str,
     /// Names of variables that the client passes on.
     pub passed_env: Option<&'static str>,
     /// Names of variables whose values lie in a keyring.
@@ -146,6 +150,8 @@ pub struct Keys {
     pub timeout: Option<(&'static str, Unit)>,
     /// Other keys that mean nothing once an entry is not a program any more: dropped when it is rewritten.
     pub stdio_only: &'static [&'static str],
+    /// Whether an entry also holds its own name, under `name`.
+    pub named: bool,
     /// Values of `type` whose entries are the client's own business (`builtin` of Goose).
     pub own_types: &'static [&'static str],
 }
@@ -170,7 +176,7 @@ pub enum Expansion {
     Editor,
     /// `$V`, `${V}`, `${V:-d}`; not set = empty (Gemini CLI).
     Shell,
-    /// `${V}`, not set = empty (Amp, Kiro).
+    /// `${V}`, not set = empty (Amp, Kiro, Copilot CLI).
     Braces,
     /// `{env:V}`, `{file:P}` (opencode).
     Opencode,
@@ -246,4 +252,35 @@ pub fn matches(segment: &str, name: &str) -> bool {
                 && (!start.is_empty() || !name.starts_with('.'))
         }
     }
+}
+
+/// The client of an id, or `None` if there is none.
+pub fn client(id: &str) -> Option<&'static Client> {
+    CLIENTS.iter().find(|client| client.id == id)
+}
+
+/// Whose file this is, for a file that a person names: by the end of its path first (the longest one that fits), then by
+/// the one name that all editors share, else `None`. Nothing is opened.
+pub fn guess(path: &Path) -> Option<(&'static Client, &'static Place)> {
+    let names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
+    let fits = |place: &Place| {
+        let segments: Vec<&str> = place_path(place);
+        (!segments.is_empty() && segments.len() <= names.len())
+            && segments.iter().rev().zip(names.iter().rev()).all(|(segment, name)| matches(segment, name))
+    };
+    let all = CLIENTS.iter().flat_map(|client| client.places.iter().map(move |place| (client, place)));
+    let mut best: Option<(&'static Client, &'static Place)> = None;
+    for (client, place) in all.filter(|(_, place)| fits(place)) {
+        let longer = best.is_none_or(|(_, best)| place_path(best).len() < place_path(place).len());
+        if longer {
+            best = Some((client, place));
+        }
+    }
+    best
+}
+
+/// The segments that a path ends with wherever its base lies: `.codex/config.toml`.
+fn place_path(place: &Place) -> Vec<&'static str> {
+    let home = if let Base::Env { home, .. } = place.base { home } else { "" };
+    home.split('/').chain(place.path.split('/')).filter(|segment| !segment.is_empty()).collect()
 }

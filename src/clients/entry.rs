@@ -97,7 +97,11 @@ pub(super) fn read(root: &Node, shape: &Shape) -> Result<Vec<Found>, Unreadable>
     }
     for entries in shape.entries {
         match entries {
-            Entries::Map(path) => maps(root, path, &mut Vec::new(), shape.keys, &mut found)?,
+            Entries::Map(path) => {
+                let mut some = Vec::new();
+                maps(root, path, &mut Vec::new(), shape.keys, &mut some)?;
+                found.extend(some.into_iter().filter(|found| is_at_its_place(root, found, path.len(), shape)));
+            }
             Entries::List(path) => list(root, path, shape.keys, &mut found)?,
         }
     }
@@ -105,6 +109,22 @@ pub(super) fn read(root: &Node, shape: &Shape) -> Result<Vec<Found>, Unreadable>
         misplaced(root, key, shape, &mut found);
     }
     Ok(found)
+}
+
+/// opencode keeps entries under `mcp`, newer ones under `mcp.servers`: whether `mcp.servers` is an entry or a table of
+/// entries is told by what is in it.
+fn is_at_its_place(root: &Node, found: &Found, depth: usize, shape: &Shape) -> bool {
+    let ends_at = |path: &[String]| {
+        let same = |keys: &[&str]| keys.len() == path.len() && keys.iter().zip(path).all(|(key, at)| key == at);
+        shape.entries.iter().any(|entries| matches!(entries, Entries::Map(keys) if same(keys)))
+    };
+    let is_table = |path: &[String]| {
+        let pairs = root.at(path).and_then(Node::pairs);
+        pairs.is_some_and(|pairs| pairs.iter().all(|pair| pair.value.pairs().is_some()))
+    };
+    let hides_a_table = ends_at(&found.at) && is_table(&found.at);
+    let is_within_an_entry = depth > 1 && ends_at(&found.at[..depth - 1]) && !is_table(&found.at[..depth]);
+    !hides_a_table && !is_within_an_entry
 }
 
 fn maps(
@@ -195,6 +215,9 @@ fn try_entry(node: &Node, keys: &Keys) -> Result<Entry, String> {
     if let Some(own) = node.get("type").and_then(Node::text).filter(|own| keys.own_types.contains(own)) {
         return Err(format!("`type` is `{own}`: the client's own, not an MCP server"));
     }
+    if matches!(node.get("bundled"), Some(Node { value: Value::Bool(true), .. })) {
+        return Err("it is bundled with the client".to_owned());
+    }
     let url = URL_KEYS.iter().find_map(|key| node.get(key).map(|value| (*key, value)));
     let command = node.get(keys.command).filter(|command| !matches!(command.value, Value::Null));
     match (command, url) {
@@ -250,7 +273,7 @@ fn stdio(node: &Node, command: &Node, keys: &Keys) -> Result<Stdio, String> {
         args,
         env: env(holder, env_key)?,
         env_file: text(node, "envFile")?,
-        cwd: text(node, "cwd")?,
+        cwd: text(node, keys.cwd)?,
         enabled: enabled(node)?,
         timeout: timeout(node, keys),
         passed_env,

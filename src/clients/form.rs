@@ -5,9 +5,10 @@
 
 use serde_json::Value as Json;
 
-use super::client::{Client, HttpForm, Literal, Shape};
+use super::client::{Client, Entries, Format, HttpForm, Literal, Place, Scope, Shape};
 use super::edit::Fields;
 use super::entry::TRANSPORT_KEYS;
+use super::{json, toml, yaml};
 
 /// What an entry shall point at.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +26,7 @@ pub struct Target<'a> {
 pub fn hub_entry(client: &Client, shape: &Shape, target: Target<'_>) -> Fields {
     let keys = shape.keys;
     let mut drop: Vec<String> =
-        ["envFile", "cwd"].into_iter().chain(keys.stdio_only.iter().copied()).map(str::to_owned).collect();
+        ["envFile", keys.cwd].into_iter().chain(keys.stdio_only.iter().copied()).map(str::to_owned).collect();
     drop.push(keys.env.to_owned());
     drop.extend(keys.passed_env.into_iter().chain(keys.keyring_env).map(str::to_owned));
     match client.http {
@@ -33,7 +34,7 @@ pub fn hub_entry(client: &Client, shape: &Shape, target: Target<'_>) -> Fields {
             drop.extend([keys.command.to_owned(), keys.args.to_owned()]);
             drop.extend(TRANSPORT_KEYS.iter().map(|key| (*key).to_owned()));
             let own = |pairs: &[(&str, Literal)]| {
-                pairs.iter().map(|(key, value)| ((*key).to_owned(), json(*value))).collect::<Vec<_>>()
+                pairs.iter().map(|(key, value)| ((*key).to_owned(), literal(*value))).collect::<Vec<_>>()
             };
             let mut set = own(before);
             set.push((key.to_owned(), Json::from(target.url)));
@@ -47,13 +48,14 @@ pub fn hub_entry(client: &Client, shape: &Shape, target: Target<'_>) -> Fields {
     }
 }
 
-/// The keys of a new entry, for [`super::Act::Insert`].
-pub fn new_entry(client: &Client, shape: &Shape, target: Target<'_>) -> Vec<(String, Json)> {
+/// The keys of a new entry that a client knows by `name`, for [`super::Act::Insert`].
+pub fn new_entry(client: &Client, shape: &Shape, name: &str, target: Target<'_>) -> Vec<(String, Json)> {
     let fields = hub_entry(client, shape, target);
-    fields.set.into_iter().chain(fields.defaults).collect()
+    let own = shape.keys.named.then(|| ("name".to_owned(), Json::from(name)));
+    own.into_iter().chain(fields.set).chain(fields.defaults).collect()
 }
 
-fn json(value: Literal) -> Json {
+fn literal(value: Literal) -> Json {
     match value {
         Literal::Text(text) => Json::from(text),
         Literal::Number(number) => Json::from(number),
@@ -62,8 +64,29 @@ fn json(value: Literal) -> Json {
     }
 }
 
-/// The entries of these servers for this client's user file, ready to paste, in the format of that file; ends with a newline.
-pub fn export(client: &Client, targets: &[Target<'_>]) -> String {
-    let _ = (client, targets);
-    String::new()
+/// Entries for this client's own user file, ready to paste: `(name in the client, target)`, in the format and under the
+/// keys of that file. Ends with a newline.
+pub fn export(client: &Client, entries: &[(&str, Target<'_>)]) -> String {
+    let place = client.places.iter().find(|place| place.scope == Scope::User).or(client.places.first());
+    let Some(Place { shape, .. }) = place else { return String::new() };
+    let new = entries.iter().map(|(name, target)| (*name, new_entry(client, shape, name, *target)));
+    let all: Vec<(&str, Vec<(String, Json)>)> = new.collect();
+    let Some(entries) = shape.entries.first() else { return String::new() };
+    let (path, value) = match entries {
+        Entries::Map(path) => {
+            let map = all.into_iter().map(|(name, pairs)| (name.to_owned(), Json::Object(pairs.into_iter().collect())));
+            (path, Json::Object(map.collect()))
+        }
+        Entries::List(path) => {
+            let items = all.into_iter().map(|(_, pairs)| Json::Object(pairs.into_iter().collect()));
+            (path, Json::Array(items.collect()))
+        }
+    };
+    let whole =
+        path.iter().rev().fold(value, |inner, key| Json::Object(std::iter::once(((*key).to_owned(), inner)).collect()));
+    match shape.format {
+        Format::Json | Format::Jsonc => json::snippet(&whole),
+        Format::Toml => toml::snippet(&whole),
+        Format::Yaml => yaml::snippet(&whole),
+    }
 }

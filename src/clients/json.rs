@@ -284,8 +284,13 @@ fn flat(value: &Json, colon: &str) -> String {
     }
 }
 
+/// A whole document, to be pasted.
+pub(super) fn snippet(value: &Json) -> String {
+    pretty(value, "", &Layout { newline: "\n", unit: "  ".to_owned() }) + "\n"
+}
+
 /// Objects over lines, lists on one: they are short here.
-pub(super) fn pretty(value: &Json, indent: &str, layout: &Layout) -> String {
+fn pretty(value: &Json, indent: &str, layout: &Layout) -> String {
     let Json::Object(map) = value else { return flat(value, ": ") };
     if map.is_empty() {
         return "{}".to_owned();

@@ -25,13 +25,14 @@ mod yaml;
 mod tests;
 
 pub use client::{
-    Base, Bases, Client, Entries, Expansion, Format, HttpForm, Keys, Literal, Place, Scope, Shape, Unit, matches,
+    Base, Bases, Client, Entries, Expansion, Format, HttpForm, Keys, Literal, Place, Scope, Shape, Unit, client, guess,
+    matches,
 };
 pub use edit::{Act, Edit, EditError, Fields};
 pub use entry::{Entry, Found, Reading, Rejected, Stdio};
 pub use expansion::{Around, Reason, to_hub};
 pub use form::{Target, export, hub_entry, new_entry};
-pub use table::{CLIENTS, client, guess};
+pub use table::CLIENTS;
 
 /// Why nothing can be said of a file. Quotes nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

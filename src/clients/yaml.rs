@@ -17,3 +17,7 @@ pub(super) fn edit(_text: &str, _edits: &[Edit]) -> Result<String, EditError> {
 pub(super) fn restore(_text: &str, _original: &str, _at: &[String]) -> Result<String, EditError> {
     Err(EditError::Unreadable(Unreadable::Syntax { line: 1, what: "this format cannot be edited yet".to_owned() }))
 }
+
+pub(super) fn snippet(_value: &serde_json::Value) -> String {
+    String::new()
+}

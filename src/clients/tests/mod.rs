@@ -30,8 +30,8 @@ pub(super) fn moved(text: &str, (client, place): (&Client, &Place)) -> String {
 
 /// The text with a new entry.
 pub(super) fn inserted(text: &str, (client, place): (&Client, &Place), at: &[&str]) -> String {
+    let act = Act::Insert(new_entry(client, &place.shape, at.last().expect("a name"), TARGET));
     let at = at.iter().map(|key| (*key).to_owned()).collect();
-    let act = Act::Insert(new_entry(client, &place.shape, TARGET));
     edit(text, &place.shape, &[Edit { at, act }]).expect("an edit")
 }
 
