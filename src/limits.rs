@@ -255,6 +255,8 @@ pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(2);
 pub const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
 /// A listener whose port was taken is tried again this often.
 pub const BIND_RETRY: Duration = Duration::from_secs(5);
+/// A service manager is told at most this often how many servers are ready.
+pub const MANAGER_STATUS_EVERY: Duration = Duration::from_secs(5);
 /// Commands queued towards the supervisor.
 pub const SUPERVISOR_QUEUE_MAX: usize = 16;
 /// Threads for what blocks: fork, files, `/proc`.

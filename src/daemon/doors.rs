@@ -4,12 +4,13 @@
 //! May not: change a port that was ever given out (DESIGN 2.1); a taken one is reported and tried again.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::config::{Config, ServerEntry};
 use crate::http::{Context, Face, Listener};
+use crate::platform::kept::Kept;
 use crate::platform::sockets::{self, Error};
 use crate::server::Failure;
 use crate::store::Store;
@@ -29,16 +30,17 @@ pub(super) struct Door {
 #[derive(Debug)]
 pub(super) struct Ports {
     store: Store,
+    kept: Kept,
     remembered: HashMap<String, u16>,
 }
 
 impl Ports {
-    pub(super) async fn load(store: Store) -> Self {
+    pub(super) async fn load(store: Store, kept: Kept) -> Self {
         let remembered = store.ports().await.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read which ports servers had; they may get others");
             HashMap::new()
         });
-        Self { store, remembered }
+        Self { store, kept, remembered }
     }
 
     /// The port that a server must have: that of hub.toml, else the one it had.
@@ -50,7 +52,7 @@ impl Ports {
     pub(super) async fn open(&mut self, ctx: &Context, config: &Config, hub_port: u16, entry: &ServerEntry) -> Door {
         let (host, name) = (config.hub.host, entry.name.as_ref());
         if let Some(port) = self.promised(entry) {
-            return told(entry, door(ctx, host, port, entry));
+            return told(entry, self.door(ctx, host, port, entry));
         }
         let taken: HashSet<u16> = config
             .servers
@@ -67,7 +69,7 @@ impl Ports {
         };
         let mut last = Door { port: 0, listener: None, failure: None };
         for port in numbers {
-            last = door(ctx, host, port, entry);
+            last = self.door(ctx, host, port, entry);
             if last.listener.is_some() {
                 self.remembered.insert(name.to_owned(), last.port);
                 if let Err(error) = self.store.set_port(name, last.port).await {
@@ -78,6 +80,47 @@ impl Ports {
         }
         told(entry, last)
     }
+    /// Binds and serves one port.
+    pub(super) fn door(&mut self, ctx: &Context, host: IpAddr, port: u16, entry: &ServerEntry) -> Door {
+        let address = SocketAddr::new(host, port);
+        let bound = listening(&mut self.kept, address).and_then(|socket| {
+            self.kept.keep(&socket);
+            Listener::start(ctx, Face::Server(entry.name.clone()), socket).map_err(|error| {
+                self.kept.release(address);
+                Error::Listen { address, error }
+            })
+        });
+        match bound {
+            Ok(listener) => Door { port: listener.address().port(), listener: Some(listener), failure: None },
+            Err(error) => {
+                let failure = Failure {
+                    stage: "listen".to_owned(),
+                    message: format!("{error}; hub tries again every few seconds"),
+                    since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+                    exit: String::new(),
+                };
+                Door { port, listener: None, failure: Some(Arc::new(failure)) }
+            }
+        }
+    }
+
+    /// The door at this address is shut; another may open there.
+    pub(super) fn release(&mut self, address: SocketAddr) {
+        self.kept.release(address);
+    }
+
+    /// Lets sockets go that the service manager kept and that nobody serves.
+    pub(super) fn forget_unserved(&mut self) {
+        self.kept.forget_unserved();
+    }
+}
+
+/// A socket that listens there: one that the service manager kept, else a new one.
+pub(super) fn listening(kept: &mut Kept, address: SocketAddr) -> Result<TcpListener, Error> {
+    match kept.serve(address) {
+        Some(socket) => Ok(socket),
+        None => sockets::bind_tcp(address)?.into_std().map_err(|error| Error::Listen { address, error }),
+    }
 }
 
 /// Says in the log that a door is shut.
@@ -86,25 +129,4 @@ fn told(entry: &ServerEntry, door: Door) -> Door {
         tracing::warn!(server = %entry.name, "its own port is not served yet: {}", failure.message);
     }
     door
-}
-
-/// Binds and serves one port.
-pub(super) fn door(ctx: &Context, host: IpAddr, port: u16, entry: &ServerEntry) -> Door {
-    let bound = sockets::bind_tcp(SocketAddr::new(host, port)).and_then(|socket| {
-        let address = SocketAddr::new(host, port);
-        let socket = socket.into_std().map_err(|error| Error::Listen { address, error })?;
-        Listener::start(ctx, Face::Server(entry.name.clone()), socket).map_err(|error| Error::Listen { address, error })
-    });
-    match bound {
-        Ok(listener) => Door { port: listener.address().port(), listener: Some(listener), failure: None },
-        Err(error) => {
-            let failure = Failure {
-                stage: "listen".to_owned(),
-                message: format!("{error}; hub tries again every few seconds"),
-                since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-                exit: String::new(),
-            };
-            Door { port, listener: None, failure: Some(Arc::new(failure)) }
-        }
-    }
 }

@@ -7,6 +7,7 @@
 //! supervisor with its listeners, `ready`. Sockets are bound before any child starts, so a taken port is an immediate,
 //! clean failure, and no client is ever refused while children install.
 
+mod beats;
 mod doors;
 mod memory;
 mod output;
@@ -32,9 +33,10 @@ use crate::http::{self, Settings};
 use crate::limits;
 use crate::platform::dirs::Dirs;
 use crate::platform::guardian::Guardian;
-use crate::platform::rlimits;
+use crate::platform::kept::Kept;
 use crate::platform::signals::Signals;
-use crate::platform::sockets::{self, ControlSocket};
+use crate::platform::sockets::ControlSocket;
+use crate::platform::{notify, rlimits};
 use crate::server::usage::Meter;
 use crate::server::{Registry, World};
 use crate::session::{self, Sessions};
@@ -67,6 +69,7 @@ pub enum Error {
 /// Runs hub in the foreground until it is told to stop.
 pub fn serve(config: Option<&Path>) -> Result<(), Error> {
     let telemetry = Telemetry::start();
+    let kept = Kept::take();
     rlimits::raise_open_files();
     // One thread serves: what one call costs is system calls, and handing it to another thread costs more of them.
     // What blocks (fork, database, files) has threads of its own.
@@ -76,12 +79,12 @@ pub fn serve(config: Option<&Path>) -> Result<(), Error> {
         .thread_keep_alive(limits::BLOCKING_KEEP_ALIVE)
         .build()
         .context("starting the runtime")?;
-    let outcome = runtime.block_on(run(config, telemetry));
+    let outcome = runtime.block_on(run(config, telemetry, kept));
     runtime.shutdown_timeout(limits::SHUTDOWN_LINGER);
     outcome
 }
 
-async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
+async fn run(config: Option<&Path>, telemetry: Telemetry, mut kept: Kept) -> Result<(), Error> {
     let dirs = Dirs::find(config).context("finding hub's folders")?;
     dirs.create().context("making hub's folders")?;
     let control = ControlSocket::bind(&dirs.control_socket).context("taking the control socket")?;
@@ -92,7 +95,8 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     }
     let scope = Scope::new();
     let address = SocketAddr::new(config.hub.host, config.hub.port);
-    let socket = sockets::bind_tcp(address).context("binding the hub port")?;
+    let socket = doors::listening(&mut kept, address).context("binding the hub port")?;
+    kept.keep(&socket);
     let store = Store::open(&dirs.database()).context("opening the state")?;
     let started = Started::new(&dirs, &config, store, scope.clone()).await?;
     let (registry, seen) = watch::channel(Arc::new(Registry::default()));
@@ -109,7 +113,6 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     let exchanges = Exchanges::new(seen.clone(), scope.clone());
     let meter = Meter::new(started.world.guardian.run_id());
     let ctx = http::Context::new(seen.clone(), settings_seen, aggregate, (sessions.clone(), exchanges), meter.clone());
-    let socket = socket.into_std().context("handing the hub socket over")?;
     let address = socket.local_addr().context("asking for the hub port")?;
     let url = format!("http://{address}");
     let (commands, commands_in) = mpsc::channel(limits::SUPERVISOR_QUEUE_MAX);
@@ -127,7 +130,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry) -> Result<(), Error> {
     let changes = crate::config::watch::watch(&scope, dirs.config_file.clone(), Some(text), named);
     let world = started.world.clone();
     let parts = Parts { dirs, telemetry, world, ctx, registry, settings, facts, files, sessions };
-    let mut supervisor = Supervisor::new(parts, address.port()).await?;
+    let mut supervisor = Supervisor::new(parts, address, kept).await?;
     supervisor.begin(config).await;
     // Who connected meanwhile waited in the backlog: a configured path must not be unknown for a moment.
     supervisor.open(socket).context("serving the hub port")?;
@@ -165,8 +168,7 @@ fn home() -> PathBuf {
 fn announce(url: &str) -> Result<(), Error> {
     let mut out = std::io::stdout();
     writeln!(out, "ready {url}").and_then(|()| out.flush()).context("writing to stdout")?;
-    // Not started by systemd: nobody to tell.
-    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    notify::ready();
     Ok(())
 }
 

@@ -4,22 +4,26 @@
 //! all of them. May not: touch a server that a change does not concern, or let a bad file change anything.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{self, Config, HubChange, ServerEntry, ServerName, Step, file};
 use crate::control::{Command, Facts, command::Report};
 use crate::http::{Context, Face, Listener, Settings};
 use crate::limits::{BIND_RETRY, DOOR_PAUSE, DOOR_TRIES, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
 use crate::platform::dirs::Dirs;
+use crate::platform::kept::Kept;
+use crate::platform::notify;
 use crate::platform::signals::{Signals, Wish};
 use crate::server::registry::{NotRunning, Registered};
 use crate::server::{self, Counters, Failure, Registry, ServerHandle, World};
 use crate::session::Sessions;
 
-use super::doors::{self, Door, Ports};
+use super::beats::Beats;
+use super::doors::{Door, Ports};
 use super::telemetry::Telemetry;
 use super::{Error, home, report};
 
@@ -49,16 +53,16 @@ struct Slot {
 pub(super) struct Supervisor {
     parts: Parts,
     config: Option<Config>,
-    hub_port: u16,
+    hub: SocketAddr,
     hub_listener: Option<Listener>,
     ports: Ports,
     slots: HashMap<ServerName, Slot>,
 }
 
 impl Supervisor {
-    pub(super) async fn new(parts: Parts, hub_port: u16) -> Result<Self, Error> {
-        let ports = Ports::load(parts.world.store.clone()).await;
-        Ok(Self { parts, config: None, hub_port, hub_listener: None, ports, slots: HashMap::new() })
+    pub(super) async fn new(parts: Parts, hub: SocketAddr, kept: Kept) -> Result<Self, Error> {
+        let ports = Ports::load(parts.world.store.clone(), kept).await;
+        Ok(Self { parts, config: None, hub, hub_listener: None, ports, slots: HashMap::new() })
     }
 
     /// The first start is the difference from nothing.
@@ -84,8 +88,10 @@ impl Supervisor {
         mut commands: mpsc::Receiver<Command>,
         mut changes: mpsc::Receiver<()>,
     ) {
+        let mut retries = interval(BIND_RETRY);
+        retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats = Beats::new();
         loop {
-            let retry = Instant::now() + BIND_RETRY;
             let shut = self.slots.values().any(|slot| slot.door.listener.is_none());
             tokio::select! {
                 wish = signals.next() => match wish {
@@ -101,7 +107,9 @@ impl Supervisor {
                     None => break,
                 },
                 Some(()) = changes.recv() => self.reload_and_log().await,
-                () = sleep_until(retry), if shut => self.open_shut_doors(),
+                _ = retries.tick(), if shut => self.open_shut_doors(),
+                // Here and nowhere else: a supervisor that is stuck must be missed.
+                () = beats.next() => beats.send(&self.parts.registry.borrow()),
             }
         }
         tokio::select! {
@@ -165,6 +173,13 @@ impl Supervisor {
 
     /// Reads hub.toml again and applies the difference. A file with something wrong changes nothing.
     async fn reload(&mut self) -> Report {
+        notify::reloading();
+        let report = self.reload_now().await;
+        notify::ready();
+        report
+    }
+
+    async fn reload_now(&mut self) -> Report {
         let path = &self.parts.dirs.config_file;
         let judged = file::read(path).map_err(|error| error.to_string()).and_then(|text| {
             let loaded = file::load(&text, path, &home());
@@ -205,6 +220,7 @@ impl Supervisor {
             }
         }
         self.settle_doors().await;
+        self.ports.forget_unserved();
         self.publish();
         let shut = self.slots.values().filter_map(|slot| Some((&slot.entry.name, slot.door.failure.as_ref()?)));
         lines.extend(shut.map(|(name, failure)| format!("{name}: {}", failure.message)));
@@ -238,7 +254,7 @@ impl Supervisor {
         let slot = Slot { entry: entry.clone(), running, counters, door: shut };
         self.slots.insert(entry.name.clone(), slot);
         self.publish();
-        let door = self.ports.open(&self.parts.ctx, config, self.hub_port, &entry).await;
+        let door = self.ports.open(&self.parts.ctx, config, self.hub.port(), &entry).await;
         self.slots.entry(entry.name).and_modify(|slot| slot.door = door);
     }
 
@@ -261,11 +277,16 @@ impl Supervisor {
             if let Ok(handle) = slot.running {
                 drop(self.parts.world.scope.spawn("remove-server", async move { handle.stop(DRAIN).await }));
             }
-            if let Some(listener) = slot.door.listener {
-                listener.close();
-                drop(self.parts.world.scope.spawn("remove-listener", async move { listener.stop(DRAIN).await }));
-            }
+            self.shut(slot.door.listener);
         }
+    }
+
+    /// Lets the connections of a door finish, and its port be another's.
+    fn shut(&mut self, listener: Option<Listener>) {
+        let Some(listener) = listener else { return };
+        listener.close();
+        self.ports.release(listener.address());
+        drop(self.parts.world.scope.spawn("shut-door", async move { listener.stop(DRAIN).await }));
     }
 
     async fn change(&mut self, config: &Config, entry: ServerEntry, new_port: bool) {
@@ -273,11 +294,8 @@ impl Supervisor {
         // Writing down the port that a server has anyway must not shut its door: hub would find the port taken by itself.
         let stays = slot.door.listener.is_some() && self.ports.promised(&entry) == Some(slot.door.port);
         if new_port && !stays {
-            if let Some(listener) = slot.door.listener.take() {
-                listener.close();
-                drop(self.parts.world.scope.spawn("old-listener", async move { listener.stop(DRAIN).await }));
-            }
-            slot.door = self.ports.open(&self.parts.ctx, config, self.hub_port, &entry).await;
+            self.shut(slot.door.listener.take());
+            slot.door = self.ports.open(&self.parts.ctx, config, self.hub.port(), &entry).await;
         }
         slot.running = match (slot.running, &entry.spec) {
             (Ok(handle), Ok(spec)) if entry.enabled => {
@@ -308,8 +326,9 @@ impl Supervisor {
 
     fn open_shut_doors(&mut self) {
         let Some(host) = self.config.as_ref().map(|config| config.hub.host) else { return };
-        for slot in self.slots.values_mut().filter(|slot| slot.door.listener.is_none() && slot.door.port != 0) {
-            let door = doors::door(&self.parts.ctx, host, slot.door.port, &slot.entry);
+        let shut = self.slots.values_mut().filter(|slot| slot.door.listener.is_none() && slot.door.port != 0);
+        for slot in shut {
+            let door = self.ports.door(&self.parts.ctx, host, slot.door.port, &slot.entry);
             if door.listener.is_some() {
                 slot.door = door;
             }
@@ -321,7 +340,7 @@ impl Supervisor {
 
     /// Accept nothing new, end streams, let calls finish, stop children, let connections take their last bytes.
     async fn stop(self) {
-        sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+        notify::stopping();
         self.tell_ready(false);
         tracing::info!("stopping");
         let mut listeners: Vec<Listener> = self.hub_listener.into_iter().collect();

@@ -36,6 +36,7 @@ mod modern_results;
 mod modern_sharing;
 mod modern_tasks;
 mod noise;
+mod notify;
 mod progress;
 mod reload;
 mod restart;

@@ -90,7 +90,13 @@ impl Hub {
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
         let mut command = self.command();
         command.arg("serve").arg("--config").arg(self.config_path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
+        command.stdin(Stdio::null()).stderr(log);
+        self.spawn_as(command);
+    }
+
+    /// Starts the daemon by a command that becomes it.
+    pub fn spawn_as(&mut self, mut command: Command) {
+        command.stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("hub can be started");
         let lines = Arc::<Mutex<Vec<String>>>::default();
         self.stdout = Arc::clone(&lines);
@@ -225,7 +231,8 @@ impl Hub {
         self.path("config/hub.toml")
     }
 
-    fn log_path(&self) -> PathBuf {
+    /// Where the daemon in the foreground writes its log.
+    pub fn log_path(&self) -> PathBuf {
         self.path("hub.log")
     }
 
