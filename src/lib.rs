@@ -44,6 +44,7 @@
 //! | 7 | [`http`], [`control`] | the edge (the only room that knows status codes); hub talking to hub |
 //! | 8 | [`daemon`] | bootstrap, supervisor, reload, shutdown |
 //! | 8 | [`service`] | what keeps hub running: a background process, systemd, launchd |
+//! | 9 | [`stdio`] | the bridge for clients that speak only stdio |
 //! | 9 | [`doctor`] | what is wrong on this machine and what to do about it. Only looks, but for `--kill` |
 //! | 10 | [`cli`] | one file per verb |
 //!
@@ -75,5 +76,6 @@ pub mod platform;
 pub mod server;
 pub mod service;
 pub mod session;
+pub mod stdio;
 pub mod store;
 pub mod tasks;

@@ -292,3 +292,33 @@ pub const PARKED_PER_SERVER_MAX: usize = 64;
 pub const PARKED_MAX: usize = 1024;
 /// A call that was refused until a URL is visited is made again when the server says that it was, or after this long.
 pub const VISIT_WAIT: Duration = Duration::from_secs(30);
+
+/// Lines from a stdio client that wait to be sent, and lines that wait to be written to it.
+pub const STDIO_QUEUE_MAX: usize = 16;
+/// Bytes of lines that wait to be written to a stdio client; one larger line waits alone.
+pub const STDIO_WRITE_BYTES_MAX: usize = 4 << 20;
+/// Larger answers to a stdio client are taken in one after another: the others wait in hub.
+pub const STDIO_LARGE_FROM_BYTES: usize = 16 << 10;
+/// Bytes of requests of a stdio client that hub has not begun to answer; one larger request waits until it is alone.
+pub const STDIO_SENT_BYTES_MAX: usize = 64 << 20;
+/// Requests of a stdio client in flight at once: as many as hub takes from one session.
+pub const STDIO_CALLS_MAX: usize = CALLS_PER_SESSION_MAX;
+/// Largest event that hub may send to a stdio client: the longest line of a child, and what stands around it.
+pub const STDIO_EVENT_BYTES_MAX: usize = LINE_BYTES_MAX + (64 << 10);
+/// Connections that are kept for the next request of a stdio client.
+pub const STDIO_IDLE_CONNECTIONS_MAX: usize = 8;
+/// A request of a stdio client waits this long for a hub that cannot be reached, as when it restarts.
+pub const STDIO_HUB_PATIENCE: Duration = Duration::from_secs(30);
+/// The pause before hub is tried again; doubles each time.
+pub const STDIO_RETRY_FIRST: Duration = Duration::from_millis(20);
+/// The longest such pause.
+pub const STDIO_RETRY_LONGEST: Duration = Duration::from_secs(1);
+/// A hub that is gone is started by a bridge after this long: a service that restarts it comes first.
+pub const STDIO_REVIVE_AFTER: Duration = Duration::from_secs(2);
+/// After stdin ended, what is in flight may finish this long: clients kill after 2 s.
+pub const STDIO_DRAIN: Duration = Duration::from_millis(1500);
+/// The last bytes of a bridge take at most this long.
+pub const STDIO_LAST_WORDS: Duration = Duration::from_millis(300);
+/// A cancellation may overtake its request on the way to hub, so it is sent again until the request is over, after …
+pub const STDIO_CANCEL_AGAIN: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(2)];

@@ -45,6 +45,17 @@ pub fn decode_header_value(value: &[u8]) -> Result<String, Bad> {
     String::from_utf8(bytes).map_err(|_not_text| Bad::Utf8)
 }
 
+/// The same the other way round: a header's value that says `text`.
+pub fn encode_header_value(text: &str) -> String {
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+    let is_trimmed = !text.starts_with([' ', '\t']) && !text.ends_with([' ', '\t']);
+    let looks_encoded = text.starts_with("=?base64?") && text.ends_with("?=");
+    if is_plain && is_trimmed && !looks_encoded {
+        return text.to_owned();
+    }
+    format!("=?base64?{}?=", STANDARD.encode(text))
+}
+
 /// A header that does not say what the body says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
@@ -119,6 +130,16 @@ impl HeaderTable {
         self.tools.is_empty()
     }
 
+    /// The headers that a call needs, as names and encoded values. What stands twice is mirrored by nothing, and refused.
+    pub fn mirror(&self, tool: &str, arguments: Option<&Raw>) -> Vec<(String, String)> {
+        let (Some(annotations), Some(arguments)) = (self.tools.get(tool), arguments) else { return Vec::new() };
+        let header = |annotation: &Annotation| {
+            let value = at_path(arguments, &annotation.path).ok()??;
+            Some((format!("Mcp-Param-{}", annotation.name), said(annotation.kind, &value)?))
+        };
+        annotations.iter().filter_map(header).collect()
+    }
+
     /// Holds the headers of a call against its `arguments`. `lookup` gives the raw value of a header by its name, whose
     /// case does not count. An argument that is absent or null has no header, and one that it has is not looked at.
     pub fn check<'h>(
@@ -143,6 +164,20 @@ impl HeaderTable {
         }
         Ok(())
     }
+}
+
+/// A value as a header says it; `None` for a text that is none.
+fn said(kind: Kind, value: &Raw) -> Option<String> {
+    const SAFE: f64 = 9_007_199_254_740_991.0;
+    if value.first() == Some(&b'"') {
+        return unquote(value).map(|text| encode_header_value(&text));
+    }
+    let text = std::str::from_utf8(value).ok()?;
+    // Headers have no exponents.
+    let number = text.parse::<f64>().ok().filter(|number| {
+        kind == Kind::Integer && text.contains(['e', 'E']) && number.abs() <= SAFE && number.fract() == 0.0
+    });
+    Some(number.map_or_else(|| text.to_owned(), |number| format!("{number:.0}")))
 }
 
 /// The primitive value at a path; `None` for what no header can mirror (null; and an object or a list, which the schema
@@ -299,11 +334,28 @@ mod tests {
         assert_eq!((error.code, error.message.as_str()), (-32020, "Header mismatch: Mcp-Param-N is missing"));
     }
 
+    #[test]
+    fn what_is_mirrored_agrees() {
+        for arguments in [
+            r#"{"region":"us","deep":{"n":4e1},"dry":true}"#,
+            r#"{"region":" Größe ","deep":{"n":-7}}"#,
+            r#"{"region":"=?base64?x?=","deep":{"n":42.0},"dry":false}"#,
+            r#"{"region":null,"deep":{"n":9007199254740993}}"#,
+        ] {
+            let headers = table().mirror("sql", Some(&raw(arguments)));
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+            assert_eq!(check(arguments, &headers), Ok(()), "{arguments}: {headers:?}");
+        }
+        assert_eq!(table().mirror("sql", Some(&raw(r#"{"region":"us","region":"eu"}"#))), []);
+        assert_eq!(table().mirror("plain", Some(&raw(r#"{"region":"us"}"#))), []);
+    }
+
     proptest! {
         #[test]
         fn any_text_passes_encoded(text in ".{0,20}") {
             let encoded = format!("=?base64?{}?=", STANDARD.encode(&text));
-            prop_assert_eq!(decode_header_value(encoded.as_bytes()), Ok(text));
+            prop_assert_eq!(decode_header_value(encoded.as_bytes()), Ok(text.clone()));
+            prop_assert_eq!(decode_header_value(encode_header_value(&text).as_bytes()), Ok(text));
         }
     }
 }

@@ -107,6 +107,19 @@ Examples:
         after_help = "hub also does this by itself when the file is saved; a file with a mistake changes nothing."
     )]
     Reload,
+    /// Serve one client over stdin and stdout, for clients that speak nothing else
+    #[command(after_help = "\
+For Claude Desktop, Junie and other clients that start their servers themselves: the process is small, and shares the \
+server that hub runs with everybody else. Starts hub if it is not running. Logs go to stderr.
+
+Examples:
+  hub connect github
+  hub connect                 all servers together; tools are named SERVER__tool
+  claude mcp add github -- hub connect github
+
+As an entry of claude_desktop_config.json:
+  \"github\": { \"command\": \"hub\", \"args\": [\"connect\", \"github\"] }")]
+    Connect(ConnectArgs),
     /// Stop hub and everything it started, and wait until it is gone
     Down,
     /// Print completions for a shell
@@ -196,6 +209,13 @@ pub struct LogsArgs {
 pub struct NameArgs {
     /// The server
     pub name: String,
+}
+
+/// `hub connect`
+#[derive(Debug, ClapArgs)]
+pub struct ConnectArgs {
+    /// The server [default: all of them together]
+    pub name: Option<String>,
 }
 
 /// `hub completions`

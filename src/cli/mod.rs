@@ -7,6 +7,7 @@ pub mod args;
 mod arguments;
 mod call;
 mod check;
+mod connect;
 mod down;
 mod failure;
 mod harmless;
@@ -24,6 +25,8 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+
+use crate::platform::dirs::Dirs;
 
 use args::{Args, Verb};
 use failure::Failure;
@@ -62,6 +65,10 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
         Verb::Restart(server) => block_on(tell::server("restart", &server.name, &setting()?)),
         Verb::Enable(server) => block_on(tell::server("enable", &server.name, &setting()?)),
         Verb::Disable(server) => block_on(tell::server("disable", &server.name, &setting()?)),
+        Verb::Connect(connect) => {
+            let dirs = Dirs::find(args.config.as_deref())?;
+            block_on(Box::pin(connect::run(connect, dirs)))
+        }
         Verb::Reload => block_on(tell::reload(&setting()?)),
         Verb::Up(up) => block_on(up::run(&up, &setting()?)),
         Verb::Down => block_on(down::run(&setting()?)),

@@ -35,7 +35,7 @@ pub mod watch;
 mod tests;
 
 pub use diff::{Changed, HubChange, Plan, Step, diff};
-pub use name::{BadName, ServerName};
+pub use name::{BadName, ServerName, hint as name_hint};
 pub use problem::{Kind, Problem};
 pub use spec::{
     Concurrency, Config, EraChoice, HubSpec, RestartPolicy, Roots, Secret, ServerEntry, ServerSpec, Share, Start,

@@ -103,6 +103,17 @@ impl<'de> Deserialize<'de> for ServerName {
     }
 }
 
+/// What to do about a name that hub.toml does not have: the nearest of those that it has, or all of them.
+pub fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known.iter().map(|known| (strsim::jaro_winkler(name, known), known));
+    match near.filter(|(score, _)| *score > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+        None if known.is_empty() => "hub.toml has no servers".to_owned(),
+        None => format!("servers are: {}", known.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

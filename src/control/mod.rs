@@ -3,6 +3,7 @@
 //! In: requests of the command line over a unix socket (0600). Out: status, lists, reports. Owns no state: it reads
 //! snapshots and sends [`Command`]s to the supervisor. May not: change anything by itself.
 
+mod about;
 mod call;
 pub mod client;
 pub mod command;

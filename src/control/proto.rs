@@ -140,6 +140,40 @@ pub struct WithoutHub {
     pub assumption: String,
 }
 
+/// `GET /v1/about`: what is known without measuring anything, and so at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// Of the running daemon, not of the command line that asks.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its hub.toml.
+    pub config: String,
+    /// Its hub endpoint without a path: `http://127.0.0.1:18900`.
+    pub url: String,
+    /// Why the last change of hub.toml was refused.
+    pub config_error: Option<String>,
+    /// In the order of hub.toml.
+    pub servers: Vec<AboutServer>,
+}
+
+/// One server of [`About`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AboutServer {
+    /// Its name in hub.toml.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Its own endpoint.
+    pub url: String,
+    /// The port of it.
+    pub port: u16,
+    /// Tools that clients see; `null` when no list ever succeeded.
+    pub tools: Option<usize>,
+    /// Why it is not ready, or was not; `null` when all is well.
+    pub last_failure: Option<Failure>,
+}
+
 /// `GET /v1/tools[?server=NAME]`
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Tools {

@@ -23,6 +23,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::name_hint;
 use crate::limits;
 use crate::platform::sockets::ControlSocket;
 use crate::tasks::Scope;
@@ -30,7 +31,7 @@ use crate::tasks::Scope;
 use super::command::{Command, Report};
 use super::desk::Desk;
 use super::proto::{Call, Done, Refused};
-use super::{call, status, tools};
+use super::{about, call, status, tools};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -154,6 +155,7 @@ async fn dispatch(desk: &Desk, request: Request<Incoming>) -> Result<Reply, Faul
     let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (request.method(), words.as_slice()) {
         (&Method::GET, ["v1", "ready"]) => ready(desk).await,
+        (&Method::GET, ["v1", "about"]) => Ok(json(StatusCode::OK, &about::now(desk))),
         (&Method::GET, ["v1", "status"]) => Ok(json(StatusCode::OK, &status::now(desk).await)),
         (&Method::GET, ["v1", "tools"]) => {
             let server = request.uri().query().and_then(|query| query.strip_prefix("server="));
@@ -195,14 +197,7 @@ pub(super) fn known(desk: &Desk, name: &str) -> Result<String, Fault> {
     if registry.get(name).is_some() {
         return Ok(name.to_owned());
     }
-    let names: Vec<&str> = registry.servers().iter().map(|server| server.name.as_ref()).collect();
-    let near = names.iter().map(|known| (strsim::jaro_winkler(name, known), known));
-    let nearest = near.filter(|(score, _)| *score > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = match nearest {
-        Some((_, known)) => format!("did you mean `{known}`?"),
-        None if names.is_empty() => "hub.toml has no servers".to_owned(),
-        None => format!("servers are: {}", names.join(", ")),
-    };
+    let hint = name_hint(name, registry.servers().iter().map(|server| server.name.as_ref()));
     Err(Fault::NotFound(Refused::new(format!("there is no server `{name}` in hub.toml")).hint(hint)))
 }
 

@@ -106,7 +106,7 @@ fn reason(share: Share) -> &'static str {
 }
 
 /// The hub URL with another port: all listeners share one address.
-fn url_of(port: u16, facts: &Facts) -> String {
+pub(super) fn url_of(port: u16, facts: &Facts) -> String {
     let address = facts.url.rsplit_once(':').map_or(facts.url.as_str(), |(address, _port)| address);
     format!("{address}:{port}/mcp")
 }

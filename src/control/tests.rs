@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::client::{Client, Error};
-use super::proto::{Done, Refused, Status, Tools};
+use super::proto::{About, Done, Refused, Status, Tools};
 use super::{Command, Desk, Facts, serve};
 use crate::config::ServerName;
 use crate::limits;
@@ -62,6 +62,12 @@ async fn status_and_tools_travel_whole() {
     let status: Status = daemon.client.get("/v1/status").await.expect("a status");
     assert_eq!((status.servers[0].name.as_str(), status.servers[0].state), ("github", State::Disabled));
     assert_eq!(status.hub.pid, std::process::id());
+    let about: About = daemon.client.get("/v1/about").await.expect("known at once");
+    assert_eq!(
+        (about.url.as_str(), about.servers[0].url.as_str()),
+        ("http://127.0.0.1:18900", "http://127.0.0.1:1/mcp")
+    );
+    assert_eq!((about.servers[0].state, about.servers[0].tools), (State::Disabled, None));
     let tools: Tools = daemon.client.get("/v1/tools").await.expect("tools");
     assert!(tools.servers[0].tools.is_none(), "never listed is not the same as none");
     assert!(daemon.tasks.stop(Duration::from_secs(10)).await);

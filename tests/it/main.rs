@@ -20,6 +20,7 @@ mod bad_input;
 mod cancel;
 mod cli;
 mod cold_start;
+mod connect;
 mod crash;
 mod eras;
 mod handshake;

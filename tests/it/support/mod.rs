@@ -11,6 +11,7 @@ pub mod modern;
 pub mod procs;
 pub mod session;
 pub mod setup;
+pub mod stdio;
 pub mod stream;
 
 pub use eventually::{eventually, patience, stays};
@@ -20,6 +21,7 @@ pub use manager::Manager;
 pub use modern::Modern;
 pub use session::{Answer, Session};
 pub use setup::{Fake, Setup};
+pub use stdio::Bridge;
 pub use stream::Stream;
 
 pub use serde_json::{Value, json};

@@ -1,0 +1,283 @@
+//! Every message of the client on its way to hub.
+//!
+//! In: lines. Out: requests under way, each a task; lines to the client. Owns the table of what is in flight. May not: wait
+//! for an answer before it reads on, except for room.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits;
+use crate::mcp::error::Reason;
+use crate::mcp::message::{self, Body, Message, NotAMessage, Notification, Request};
+use crate::mcp::{ErrorObject, Method, Outcome, RequestId};
+use crate::session::Params;
+use crate::tasks::Scope;
+
+use super::answer::Answer;
+use super::modern::Mirrors;
+use super::pipes::{Input, Output};
+use super::post::{self, Aside};
+use super::session::Session;
+use super::way::Way;
+use super::{get, listen, modern};
+
+/// A request in flight.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: RequestId,
+    pub(super) method: Method,
+    is_modern: bool,
+    /// The client does not want the answer any more.
+    pub(super) cancelled: CancellationToken,
+    /// It is over.
+    pub(super) done: CancellationToken,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) way: Way,
+    pub(super) output: Output,
+    pub(super) session: Session,
+    pub(super) mirrors: Mirrors,
+    calls: Mutex<HashMap<RequestId, Arc<Call>>>,
+    /// Room for the bytes of requests that hub has not begun to answer.
+    sent: Arc<Semaphore>,
+    /// What wants no answer, in its order. `None` when the client is done.
+    asides: Mutex<Option<mpsc::Sender<Aside>>>,
+    is_listening: AtomicBool,
+    /// What ends by itself.
+    working: Scope,
+    /// What does not.
+    streams: Scope,
+}
+
+impl Relay {
+    pub(super) fn new(way: Way, output: Output) -> Arc<Self> {
+        let (asides, queue) = mpsc::channel(limits::STDIO_QUEUE_MAX);
+        let relay = Arc::new(Self {
+            way,
+            output,
+            session: Session::new(),
+            mirrors: Mirrors::default(),
+            calls: Mutex::default(),
+            sent: Arc::new(Semaphore::new(limits::STDIO_SENT_BYTES_MAX)),
+            asides: Mutex::new(Some(asides)),
+            is_listening: AtomicBool::new(false),
+            working: Scope::new(),
+            streams: Scope::new(),
+        });
+        spawn(&relay.working, "asides", post::asides(relay.clone(), queue));
+        relay
+    }
+
+    /// Serves the client until it is done.
+    pub(super) async fn serve(self: &Arc<Self>, input: &mut Input) {
+        while let Some(line) = input.next().await {
+            match message::parse_body(&line) {
+                Ok(Body::One(Message::Request(request))) => self.request(request, line).await,
+                Ok(Body::One(Message::Notification(note))) => self.notification(note, line).await,
+                Ok(Body::One(Message::Response(_))) => self.aside(Aside::Message(line)).await,
+                Ok(Body::Batch(elements)) => self.batch(&elements, line).await,
+                Err(not) => self.say(message::error_bytes(not.id(), &not.to_error())).await,
+            }
+        }
+    }
+
+    /// Resolves when the client reads no more.
+    pub(super) async fn output_closed(&self) {
+        self.output.closed().await;
+    }
+
+    async fn request(self: &Arc<Self>, request: Request, line: Bytes) {
+        let params = Params::read(request.params);
+        let is_modern = params.claims_modern();
+        let call = match self.begin(request.id, request.method, is_modern) {
+            Ok(call) => call,
+            Err(error) => return self.say(error).await,
+        };
+        if call.method == Method::Ping && !is_modern && !self.session.is_begun() {
+            // A stdio server answers it even before `initialize`; hub has no session to answer it for.
+            self.finish(&call);
+            return self.say(Bytes::from(message::response_pieces(&call.id, &Outcome::empty()).concat())).await;
+        }
+        let room = self.room(&line).await;
+        let relay = self.clone();
+        match call.method {
+            Method::Listen if is_modern => {
+                self.answer(&self.streams, call.clone(), async move {
+                    listen::run(&relay, &call, line, params, room).await
+                });
+            }
+            _ if is_modern => {
+                self.answer(&self.working, call.clone(), async move {
+                    modern::run(&relay, &call, line, params, room).await
+                });
+            }
+            Method::Initialize => {
+                self.session.begin(&line);
+                self.answer(
+                    &self.working,
+                    call.clone(),
+                    async move { post::initialize(&relay, &call, line, room).await },
+                );
+            }
+            _ => {
+                self.session.remember(&call.method, &params);
+                self.answer(&self.working, call.clone(), async move { post::call(&relay, &call, line, room).await });
+            }
+        }
+    }
+
+    async fn notification(self: &Arc<Self>, note: Notification, line: Bytes) {
+        let params = Params::read(note.params);
+        if note.method == Method::Cancelled {
+            let call =
+                params.get("requestId").and_then(RequestId::from_raw).and_then(|id| self.calls().get(&id).cloned());
+            if let Some(call) = call {
+                call.cancelled.cancel();
+                // A modern request ends with its connection.
+                if !call.is_modern {
+                    self.aside(Aside::Cancel(call, line)).await;
+                }
+                return;
+            }
+        }
+        match note.method {
+            Method::Initialized => self.aside(Aside::Initialized(line)).await,
+            // There is nothing that it could mean to hub.
+            _ if params.claims_modern() => {}
+            _ => self.aside(Aside::Message(line)).await,
+        }
+    }
+
+    /// An array of messages (2025-03-26 only). hub decides whether it takes it.
+    async fn batch(self: &Arc<Self>, elements: &[Result<Message, NotAMessage>], line: Bytes) {
+        let asked: Vec<RequestId> = elements
+            .iter()
+            .filter_map(|element| match element {
+                Ok(Message::Request(request)) => Some(request.id.clone()),
+                _ => None,
+            })
+            .collect();
+        let (relay, room) = (self.clone(), self.room(&line).await);
+        spawn(&self.working, "batch", async move { post::batch(&relay, &asked, line, room).await });
+    }
+
+    /// Starts what brings about an answer; sends it.
+    fn answer(
+        self: &Arc<Self>,
+        scope: &Scope,
+        call: Arc<Call>,
+        work: impl Future<Output = Option<Answer>> + Send + 'static,
+    ) {
+        let relay = self.clone();
+        spawn(scope, "call", async move {
+            let answer = Box::pin(work).await;
+            // First: its id may be used again as soon as it is answered.
+            relay.finish(&call);
+            if let Some(answer) = answer.filter(|_| !call.cancelled.is_cancelled()) {
+                relay.answer_with(answer).await;
+            }
+        });
+    }
+
+    /// Begins to listen for what hub says unasked, once.
+    pub(super) fn listen(self: &Arc<Self>) {
+        if !self.is_listening.swap(true, Ordering::Relaxed) {
+            spawn(&self.streams, "stream", get::run(self.clone()));
+        }
+    }
+
+    /// Cancels a request again until it is over: the first time may have been too early.
+    pub(super) fn cancel_again(self: &Arc<Self>, call: Arc<Call>, body: Bytes) {
+        let relay = self.clone();
+        spawn(&self.streams, "cancel", async move {
+            for pause in limits::STDIO_CANCEL_AGAIN {
+                if tokio::time::timeout(pause, call.done.cancelled()).await.is_ok() {
+                    return;
+                }
+                post::aside(&relay, body.clone()).await;
+            }
+        });
+    }
+
+    pub(super) async fn say(&self, line: Bytes) {
+        self.answer_with(line.into()).await;
+    }
+
+    pub(super) async fn answer_with(&self, answer: Answer) {
+        // Who reads no more ends the bridge elsewhere.
+        answer.say(&self.output).await.ok();
+    }
+
+    async fn aside(&self, aside: Aside) {
+        let asides = self.asides.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(asides) = asides {
+            asides.send(aside).await.ok();
+        }
+    }
+
+    /// Waits for room for a request. hub begins to answer within seconds, which makes room.
+    async fn room(&self, line: &Bytes) -> Option<OwnedSemaphorePermit> {
+        let size = u32::try_from(line.len().min(limits::STDIO_SENT_BYTES_MAX)).unwrap_or(u32::MAX);
+        self.sent.clone().acquire_many_owned(size).await.ok()
+    }
+
+    fn begin(&self, id: RequestId, method: Method, is_modern: bool) -> Result<Arc<Call>, Bytes> {
+        let mut calls = self.calls();
+        if calls.contains_key(&id) {
+            let why = "Invalid request: a request with this id is in flight";
+            return Err(message::error_bytes(Some(&id), &ErrorObject::invalid_request(why)));
+        }
+        if calls.len() >= limits::STDIO_CALLS_MAX {
+            let why = format!("More than {} requests are in flight.", limits::STDIO_CALLS_MAX);
+            return Err(message::error_bytes(Some(&id), &ErrorObject::internal(Reason::Overloaded, why)));
+        }
+        let (cancelled, done) = (CancellationToken::new(), CancellationToken::new());
+        let call = Arc::new(Call { id: id.clone(), method, is_modern, cancelled, done });
+        calls.insert(id, call.clone());
+        Ok(call)
+    }
+
+    fn finish(&self, call: &Call) {
+        self.calls().remove(&call.id);
+        call.done.cancel();
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Call>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets what is in flight finish for a while, then ends everything.
+    pub(super) async fn drain(&self, grace: Duration) {
+        drop(self.asides.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if !self.working.join(grace).await {
+            tracing::debug!("{} requests were in flight when the client left", self.calls().len());
+        }
+        self.working.stop(limits::STDIO_LAST_WORDS).await;
+        self.streams.stop(limits::STDIO_LAST_WORDS).await;
+    }
+
+    /// Gives the session back.
+    pub(super) async fn end_session(&self) {
+        post::end_session(self).await;
+    }
+}
+
+/// A task that ends with its scope.
+fn spawn(scope: &Scope, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let stop = scope.stopping().clone();
+    scope.spawn(name, async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    });
+}
