@@ -5,6 +5,10 @@
 
 use std::ops::Range;
 
+use serde_json::Value as Json;
+
+use super::edit::Fields;
+use super::node::{Node, Pair};
 use super::splice::{Comments, Layout, Splices, indent, line_end, line_indent, next_line, skip_blanks};
 
 /// What stands between two braces.
@@ -34,9 +38,45 @@ pub(super) enum Fate {
     Delete,
 }
 
+/// Writes a pair: its key with what divides it from the value, and the value; beside another pair if there is one.
+pub(super) type Write<'a> = dyn Fn(&str, &Json, Option<&Pair>) -> (String, String) + 'a;
+
 // === impl Braces ===
 
 impl Braces<'_> {
+    /// Sets and drops keys of an entry that stands between these braces.
+    pub(super) fn put(&self, entry: &Node, fields: &Fields, write: &Write<'_>, splices: &mut Splices) {
+        let pairs = entry.pairs().unwrap_or_default();
+        let wanted = fields.wanted(entry);
+        let last = |index: usize| pairs[index + 1..].iter().all(|later| later.key != pairs[index].key);
+        let mut new = wanted.iter().filter(|wanted| entry.get(&wanted.0).is_none());
+        let mut anchor = None;
+        let mut fates = Vec::with_capacity(pairs.len());
+        for (index, pair) in pairs.iter().enumerate() {
+            let fate = match wanted.iter().find(|wanted| wanted.0 == pair.key) {
+                Some((key, value)) if last(index) => {
+                    Fate::Within(pair.value.span.clone(), write(key, value, Some(pair)).1)
+                }
+                // Hidden by a later one of the same name.
+                Some(_) => Fate::Delete,
+                None if fields.drops(&pair.key) => match new.next() {
+                    // What is new stands where that stood which it replaces.
+                    Some((key, value)) => {
+                        anchor = Some(index);
+                        let (key, value) = write(key, value, Some(pair));
+                        Fate::Replace(key + &value)
+                    }
+                    None => Fate::Delete,
+                },
+                None => Fate::Keep,
+            };
+            fates.push(fate);
+        }
+        let more: Vec<String> =
+            new.map(|(key, value)| write(key, value, pairs.first())).map(|(key, value)| key + &value).collect();
+        self.edit(&fates, anchor, &more, splices);
+    }
+
     /// `more` comes after the last item that is not deleted, or after `anchor`.
     pub(super) fn edit(&self, fates: &[Fate], anchor: Option<usize>, more: &[String], splices: &mut Splices) {
         let commas: Vec<Option<usize>> = (0..self.items.len()).map(|index| self.comma(index)).collect();
@@ -107,7 +147,7 @@ impl Braces<'_> {
     }
 
     fn ends_line(&self, comment: &str) -> bool {
-        self.signs == Comments::Hash || comment.starts_with("//")
+        self.signs != Comments::Slashes || comment.starts_with("//")
     }
 
     /// `tail` says that no item follows that stays.

@@ -115,9 +115,17 @@ impl Fields {
 pub(super) fn proved(before: &Node, after: &Node, edit: &Edit) -> bool {
     match &edit.act {
         Act::Put(fields) => put_at(before, after, &edit.at, fields),
-        Act::Remove => without(before, &edit.at).is_some_and(|expected| expected.same(after)),
+        Act::Remove => removed(before, after, &edit.at),
         Act::Insert(pairs) => with(before, &edit.at, pairs).is_some_and(|expected| expected.same(after)),
     }
+}
+
+/// In TOML a table goes with the last header that names it.
+fn removed(before: &Node, after: &Node, at: &[String]) -> bool {
+    let Some((_, parent)) = at.split_last() else { return false };
+    without(before, at).is_some_and(|expected| expected.same(after))
+        || before.at(parent).and_then(Node::pairs).is_some_and(|pairs| pairs.len() == 1)
+            && removed(before, after, parent)
 }
 
 fn put_at(before: &Node, after: &Node, at: &[String], fields: &Fields) -> bool {

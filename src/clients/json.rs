@@ -10,7 +10,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::Value as Json;
 
 use super::braces::{Braces, Fate};
-use super::edit::{Act, Edit, EditError, Fields, in_order, nested, proved, with_value};
+use super::edit::{Act, Edit, EditError, in_order, nested, proved, with_value};
 use super::node::{Node, Pair, Value};
 use super::splice::{Comments, Layout, Splices, comments, indent, line_indent};
 use super::{Rejected, Unreadable};
@@ -137,9 +137,16 @@ fn step(text: &str, root: &Node, edit: &Edit) -> Result<Splices, EditError> {
     match &edit.act {
         Act::Put(fields) => {
             let entry = root.at(&edit.at).ok_or_else(|| EditError::Absent(edit.place()))?;
-            let pairs = entry.pairs().ok_or_else(|| EditError::NotATable(edit.place()))?;
+            if entry.pairs().is_none() {
+                return Err(EditError::NotATable(edit.place()));
+            }
             let braces = braces(text, root, entry, &layout);
-            put(&braces, pairs, entry, fields, &mut splices);
+            let pair = |key: &str, value: &Json, near: Option<&Pair>| {
+                let between = near.map_or(": ", |near| colon(text, near));
+                let at = near.map_or(entry.span.start, |near| near.key_span.start);
+                (quoted(key) + between, written(value, text, at, &braces))
+            };
+            braces.put(entry, fields, &pair, &mut splices);
         }
         Act::Remove => remove(text, root, edit, &layout, &mut splices)?,
         Act::Insert(pairs) => insert(text, root, edit, pairs, &layout, &mut splices)?,
@@ -167,41 +174,6 @@ fn braces<'a>(text: &'a str, root: &Node, node: &Node, layout: &'a Layout) -> Br
         // One line stays one line, but an empty document has no style yet.
         lines: text[root.span.clone()].contains('\n') || root.pairs().is_none_or(<[Pair]>::is_empty),
     }
-}
-
-fn put(braces: &Braces<'_>, pairs: &[Pair], entry: &Node, fields: &Fields, splices: &mut Splices) {
-    let text = braces.text;
-    let wanted = fields.wanted(entry);
-    let last = |index: usize| pairs[index + 1..].iter().all(|later| later.key != pairs[index].key);
-    let set = |key: &str| wanted.iter().find(|wanted| wanted.0 == key);
-    let mut new = wanted.iter().filter(|wanted| entry.get(&wanted.0).is_none());
-    let mut anchor = None;
-    let mut fates = Vec::with_capacity(pairs.len());
-    for (index, pair) in pairs.iter().enumerate() {
-        let fate = match set(&pair.key) {
-            Some((_, value)) if last(index) => {
-                Fate::Within(pair.value.span.clone(), written(value, text, pair.key_span.start, braces))
-            }
-            // Hidden by a later one of the same name.
-            Some(_) => Fate::Delete,
-            None if fields.drops(&pair.key) => match new.next() {
-                // What is new stands where that stood which it replaces.
-                Some((key, value)) => {
-                    anchor = Some(index);
-                    let between = colon(text, pair);
-                    Fate::Replace(quoted(key) + between + &written(value, text, pair.key_span.start, braces))
-                }
-                None => Fate::Delete,
-            },
-            None => Fate::Keep,
-        };
-        fates.push(fate);
-    }
-    let between = pairs.first().map_or(": ", |pair| colon(text, pair));
-    let near = pairs.first().map_or(entry.span.start, |pair| pair.key_span.start);
-    let more: Vec<String> =
-        new.map(|(key, value)| quoted(key) + between + &written(value, text, near, braces)).collect();
-    braces.edit(&fates, anchor, &more, splices);
 }
 
 fn remove(text: &str, root: &Node, edit: &Edit, layout: &Layout, splices: &mut Splices) -> Result<(), EditError> {

@@ -26,6 +26,8 @@ pub(super) enum Comments {
     Slashes,
     /// `#` after white space.
     Hash,
+    /// `#` anywhere.
+    AnyHash,
 }
 
 // === impl Splices ===
@@ -140,9 +142,10 @@ fn first_comment(text: &str, from: usize, gap: &str, signs: Comments) -> Option<
             };
             Some(start..end)
         }
-        Comments::Hash => {
-            let begins =
-                |(at, _): &(usize, &str)| text[..from + at].chars().next_back().is_none_or(char::is_whitespace);
+        Comments::Hash | Comments::AnyHash => {
+            let begins = |(at, _): &(usize, &str)| {
+                signs == Comments::AnyHash || text[..from + at].chars().next_back().is_none_or(char::is_whitespace)
+            };
             let start = from + gap.match_indices('#').find(begins)?.0;
             Some(start..line_end(text, start))
         }

@@ -4,6 +4,7 @@
 
 mod any;
 mod json;
+mod toml;
 
 use super::{Act, Client, Edit, Entry, Place, Scope, Stdio, Target, client, edit, hub_entry, new_entry, read};
 
