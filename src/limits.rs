@@ -322,3 +322,13 @@ pub const STDIO_LAST_WORDS: Duration = Duration::from_millis(300);
 /// A cancellation may overtake its request on the way to hub, so it is sent again until the request is over, after …
 pub const STDIO_CANCEL_AGAIN: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(2)];
+/// Largest config file of a client that `hub import` reads.
+pub const IMPORT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Project folders that `hub import` looks into.
+pub const IMPORT_PROJECTS_MAX: usize = 2000;
+/// Imports that can be undone; older ones are forgotten.
+pub const IMPORT_BACKUPS_MAX: usize = 20;
+/// Lines of a diff that a refused undo shows.
+pub const DIFF_LINES_MAX: usize = 120;
+/// Longest line of it.
+pub const DIFF_LINE_CHARS_MAX: usize = 160;

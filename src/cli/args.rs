@@ -57,6 +57,36 @@ Examples:
   hub status --watch
   hub status --json | jq '.servers[] | select(.state != \"ready\") | .last_failure'")]
     Status(StatusArgs),
+    /// Move the MCP servers of your AI clients into hub
+    #[command(after_help = "\
+Looks at the config files of all clients that it knows: yours, those of the current folder, and those of the projects that \
+Claude Code knows. Shows what it will do and asks. Servers go into hub.toml; the entries keep their names and their place, \
+and read from hub afterwards. A file that is committed is not changed: for Claude Code, an entry of your own that counts \
+more is written. What was there before is kept: `hub undo` restores it to the byte.
+
+Examples:
+  hub import --dry-run        only show it
+  hub import
+  hub import ./.mcp.json --yes
+  hub import --from cursor --no-rewrite")]
+    Import(ImportArgs),
+    /// Take back the last import, to the byte
+    #[command(after_help = "\
+A file that changed since the import stays as it is, and the difference is shown; `--entries` then puts back the entries \
+that the import wrote and leaves the rest of the file alone. Run it again to take back the import before.
+
+Examples:
+  hub undo --dry-run
+  hub undo
+  hub undo --entries")]
+    Undo(UndoArgs),
+    /// Print the entries of hub's servers for a client, to paste
+    #[command(after_help = "\
+Examples:
+  hub export
+  hub export --client vscode
+  hub export --client codex --aggregate >> ~/.codex/config.toml")]
+    Export(ExportArgs),
     /// Check hub.toml without running anything
     #[command(after_help = "\
 Shows every problem with its line, and exits with 78 if there is one.
@@ -154,6 +184,62 @@ pub struct StatusArgs {
     /// Draw again every second until Ctrl-C
     #[arg(long, short)]
     pub watch: bool,
+}
+
+/// `hub import`
+#[derive(Debug, Default, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own on the command line")]
+pub struct ImportArgs {
+    /// Only these files [default: the files of all clients]
+    pub files: Vec<PathBuf>,
+    /// Only this client; a named FILE is read as one of it
+    #[arg(long, value_name = "CLIENT", value_parser = clients())]
+    pub from: Option<String>,
+    /// Show the plan and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Write hub.toml only, and leave the clients' files alone
+    #[arg(long, conflicts_with = "rewrite_committed")]
+    pub no_rewrite: bool,
+    /// Change files that git tracks too
+    #[arg(long)]
+    pub rewrite_committed: bool,
+    /// One JSON document: the plan, and what was done
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hub undo`
+#[derive(Debug, Default, ClapArgs)]
+pub struct UndoArgs {
+    /// Show what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where a file changed since, put back only the entries that the import wrote
+    #[arg(long)]
+    pub entries: bool,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hub export`
+#[derive(Debug, ClapArgs)]
+pub struct ExportArgs {
+    /// The client
+    #[arg(long, value_name = "CLIENT", default_value = "claude-code", value_parser = clients())]
+    pub client: String,
+    /// One entry for all servers together; tools are named SERVER__tool
+    #[arg(long)]
+    pub aggregate: bool,
+}
+
+/// The ids of the clients that hub knows.
+fn clients() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(crate::clients::CLIENTS.iter().map(|client| client.id))
 }
 
 /// `hub check`

@@ -9,8 +9,11 @@ mod call;
 mod check;
 mod connect;
 mod down;
+mod export;
 mod failure;
 mod harmless;
+mod import;
+mod import_page;
 mod logs;
 mod man;
 mod out;
@@ -20,6 +23,7 @@ mod serve;
 mod status;
 mod tell;
 mod tools;
+mod undo;
 mod up;
 
 use std::process::ExitCode;
@@ -51,6 +55,9 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
     let setting = || Setting::resolve(args.config.as_deref(), out);
     match args.verb {
         Verb::Serve => serve::run(args.config.as_deref()),
+        Verb::Import(import) => import::run(&import, &setting()?),
+        Verb::Undo(undo) => undo::run(&undo, &setting()?),
+        Verb::Export(export) => export::run(&export, &setting()?),
         Verb::Check(check) => check::run(check.file.as_deref().or(args.config.as_deref()), check.json, out),
         Verb::Completions(completions) => {
             let mut script = Vec::new();

@@ -49,21 +49,38 @@ pub fn set_enabled(text: &str, server: &str, enabled: bool) -> Result<String, St
 
 /// The text with a server added at its end. An error when the text is not TOML, or has the server already.
 pub fn add_server(text: &str, name: &str, fields: &NewServer) -> Result<String, String> {
+    add_servers(text, &[(name, fields)])
+}
+
+/// The text with servers added at its end, in this order. See [`add_server`].
+pub fn add_servers(text: &str, added: &[(&str, &NewServer)]) -> Result<String, String> {
     let old = parse(text)?;
-    if server(&old, name).is_some() {
+    if let Some((name, _)) = added.iter().find(|(name, _)| server(&old, name).is_some()) {
         return Err(format!("there is a [servers.{name}] in hub.toml already"));
     }
-    let servers = old.get("servers");
-    let new = if servers.is_some_and(|servers| !servers.is_table()) {
+    let new = if old.get("servers").is_some_and(|servers| !servers.is_table()) {
         let mut document = parse_mut(text)?;
         let table = document.get_mut("servers").and_then(Item::as_table_like_mut);
         let Some(table) = table else { return Err("`servers` is no table in hub.toml".to_owned()) };
-        table.insert(name, Item::Value(Value::InlineTable(fields.table().into_inline_table())));
+        for (name, fields) in added {
+            table.insert(name, Item::Value(Value::InlineTable(fields.table().into_inline_table())));
+        }
         document.to_string()
     } else {
-        appended(text, &fields.section(name))
+        added.iter().fold(text.to_owned(), |text, (name, fields)| appended(&text, &fields.section(name)))
     };
-    checked(text, new, name, true)
+    let names: Vec<&str> = added.iter().map(|(name, _)| *name).collect();
+    checked(text, new, &names, true)
+}
+
+/// The text with the port of a server set.
+pub fn set_port(text: &str, server: &str, port: u16) -> Result<String, String> {
+    let mut document = parse_mut(text)?;
+    let servers = document.get_mut("servers").and_then(Item::as_table_like_mut);
+    let table = servers.and_then(|servers| servers.get_mut(server)).and_then(Item::as_table_like_mut);
+    let Some(table) = table else { return Err(format!("there is no [servers.{server}] in hub.toml")) };
+    table.insert("port", value(i64::from(port)));
+    checked(text, document.to_string(), &[server], true)
 }
 
 /// The text without a server: its tables, and the comments that stand directly above or at the end of them.
@@ -80,7 +97,7 @@ pub fn remove_server(text: &str, name: &str) -> Result<String, String> {
         servers.map(|servers| servers.remove(name));
         document.to_string()
     };
-    checked(text, new, name, false)
+    checked(text, new, &[name], false)
 }
 
 // === impl NewServer ===
@@ -229,23 +246,25 @@ fn without(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     if body.is_empty() { kept } else { [body, end].concat() }
 }
 
-/// The new text, if nothing but this one server differs from the old one. What a person wrote is worth the check.
-fn checked(old: &str, new: String, name: &str, is_there: bool) -> Result<String, String> {
-    let same = match (apart(old, name), apart(&new, name)) {
-        (Some((_, before)), Some((found, after))) => found == is_there && before == after,
+/// The new text, if nothing but these servers differs from the old one. What a person wrote is worth the check.
+fn checked(old: &str, new: String, names: &[&str], are_there: bool) -> Result<String, String> {
+    let same = match (apart(old, names), apart(&new, names)) {
+        (Some((_, before)), Some((found, after))) => {
+            found == if are_there { names.len() } else { 0 } && before == after
+        }
         _ => false,
     };
     let wrong = || "hub.toml is written in a way that hub cannot edit: change it by hand".to_owned();
     if same { Ok(new) } else { Err(wrong()) }
 }
 
-/// Whether a text has a server, and what it says but for that.
-fn apart(text: &str, name: &str) -> Option<(bool, serde_json::Value)> {
+/// How many of these servers a text has, and what it says but for them.
+fn apart(text: &str, names: &[&str]) -> Option<(usize, serde_json::Value)> {
     let mut all: serde_json::Value = toml_edit::de::from_str(text.trim_start_matches(BOM)).ok()?;
     let top = all.as_object_mut()?;
-    let Some(servers) = top.get_mut("servers") else { return Some((false, all)) };
+    let Some(servers) = top.get_mut("servers") else { return Some((0, all)) };
     let servers = servers.as_object_mut()?;
-    let found = servers.shift_remove(name).is_some();
+    let found = names.iter().filter(|name| servers.shift_remove(**name).is_some()).count();
     if servers.is_empty() {
         top.shift_remove("servers");
     }

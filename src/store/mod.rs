@@ -25,6 +25,7 @@ use crate::limits;
 pub use cache::CacheRow;
 use database::Database;
 pub use journal::{ProcessRow, RunRow};
+pub use ports::ports_in;
 pub use sessions::SessionRow;
 
 /// What can go wrong with the store.

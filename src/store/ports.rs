@@ -4,9 +4,14 @@
 
 use std::collections::HashMap;
 
-use rusqlite::OptionalExtension;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{Error, Store};
+
+/// The daemon may hold the file this long.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Store {
     /// All remembered ports by server name.
@@ -55,4 +60,17 @@ impl Store {
         })
         .await
     }
+}
+
+/// All remembered ports by server name, for a command that is not the daemon: the file is only read. Nothing when there is
+/// no file, or none that can be read.
+pub fn ports_in(database: &Path) -> HashMap<String, u16> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let read = || -> rusqlite::Result<HashMap<String, u16>> {
+        let connection = Connection::open_with_flags(database, flags)?;
+        connection.busy_timeout(BUSY)?;
+        let mut statement = connection.prepare("SELECT server, port FROM ports")?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    if database.exists() { read().unwrap_or_default() } else { HashMap::new() }
 }

@@ -1,0 +1,88 @@
+//! Who goes through hub by now: every entry of every client, and where it leads.
+//!
+//! In: the same files as an import. Out: for each entry its [`Link`]. Owns nothing. May not: change anything.
+
+use std::path::PathBuf;
+
+use super::discover::Wanted;
+use super::plan::{Fate, Manner};
+use super::world::{self, Error};
+use crate::clients::Client;
+use crate::platform::dirs::Dirs;
+
+/// One file of a client with the entries in it.
+#[derive(Debug, Clone)]
+pub struct LinkedFile {
+    /// Whose it is.
+    pub client: &'static Client,
+    /// Its path.
+    pub path: PathBuf,
+    /// The project whose file it is; none: the user's.
+    pub project: Option<PathBuf>,
+    /// Why it cannot be read.
+    pub unreadable: Option<String>,
+    /// Its entries in order.
+    pub entries: Vec<LinkedEntry>,
+}
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub struct LinkedEntry {
+    /// Its name in the client.
+    pub name: String,
+    /// The project that it is for, when the file is not a project's own (local scope of Claude Code).
+    pub project: Option<PathBuf>,
+    /// Where it leads.
+    pub link: Link,
+}
+
+/// Where an entry leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// Through hub: to this server, or to all of them together. Also an entry of a committed file that another one of
+    /// the same name overrides.
+    Hub {
+        /// Name in hub.toml.
+        server: Option<String>,
+    },
+    /// The client starts a copy of a server that hub has: every window pays for it again.
+    Copy {
+        /// Name in hub.toml.
+        server: String,
+    },
+    /// The client starts a server that hub does not have, and could: `hub import` would take it.
+    Own,
+    /// Not for hub.
+    Other {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Looks at the files of all clients that are known: the user's, those of the current project and of the projects that
+/// Claude Code knows. Takes some milliseconds a project.
+pub fn connected(dirs: &Dirs) -> Result<Vec<LinkedFile>, Error> {
+    let all = Wanted::default();
+    let moved = world::prepare(&all, Manner::default(), dirs)?;
+    // What would only be copied tells which server it is, also where the file cannot or must not be written.
+    let copied = world::prepare(&all, Manner { no_rewrite: true, ..Manner::default() }, dirs)?;
+    let is_known = |name: &str| copied.servers.iter().any(|server| server.name == name && !server.is_new);
+    let mut files = Vec::with_capacity(moved.files.len());
+    for (file, same) in moved.files.into_iter().zip(copied.files) {
+        let link = |fate: Fate, copy: Fate| match (fate, copy) {
+            (Fate::Through { server }, _) => Link::Hub { server },
+            (_, Fate::Copied { server }) if is_known(&server) => Link::Copy { server },
+            (Fate::Left { reason }, _) => Link::Other { reason },
+            _ => Link::Own,
+        };
+        let entries = file.entries.into_iter().zip(same.entries).map(|(entry, copy)| LinkedEntry {
+            name: entry.name,
+            project: entry.project,
+            link: link(entry.fate, copy.fate),
+        });
+        let entries = entries.collect();
+        let (client, path, project) = (file.client, file.path, file.project);
+        files.push(LinkedFile { client, path, project, unreadable: file.left, entries });
+    }
+    Ok(files)
+}

@@ -1,0 +1,344 @@
+//! Which config files there are: those of every known client for this user, those of the current project and of every
+//! project that Claude Code knows; or the files that were named.
+//!
+//! In: the places of [`crate::clients`], the folders of this user. Out: [`Source`]s with their texts. Owns nothing. May
+//! not: write, or follow a file that is not this user's.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use super::write;
+use crate::clients::{self, Base, Bases, CLIENTS, Client, Entry, Place, Scope};
+use crate::limits::{IMPORT_FILE_BYTES_MAX, IMPORT_PROJECTS_MAX};
+
+/// The folders of this user.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The home folder.
+    pub home: PathBuf,
+    /// The system's folder for settings.
+    pub config: PathBuf,
+    /// The one of programs that take no notice of the system.
+    pub xdg: PathBuf,
+    /// The current folder.
+    pub here: PathBuf,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// These files; empty: all that are known.
+    pub files: Vec<PathBuf>,
+    /// Only files of this client; a named file is read as one of it.
+    pub from: Option<&'static Client>,
+}
+
+/// Why a named file cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not there.
+    #[error("there is no file {}", .0.display())]
+    Absent(PathBuf),
+    /// Neither its path nor its text says.
+    #[error("cannot tell which client {} belongs to", .0.display())]
+    Unknown(PathBuf),
+}
+
+/// One file that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub client: &'static Client,
+    /// Index into the places of the client.
+    pub place: usize,
+    /// The project whose file it is.
+    pub project: Option<PathBuf>,
+    /// As it was found or named.
+    pub path: PathBuf,
+    /// The file itself: links are followed.
+    pub real: PathBuf,
+    pub content: Content,
+}
+
+/// What could be read of a file.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// There is no file.
+    Absent,
+    /// Its text.
+    Text {
+        text: String,
+        /// Permission bits.
+        mode: u32,
+        /// Why it cannot be written.
+        locked: Option<String>,
+    },
+    /// Nothing.
+    Unusable(String),
+}
+
+// === impl Home ===
+
+impl Home {
+    /// The folders for this environment; none without a home folder.
+    pub fn find() -> Option<Self> {
+        let dirs = directories::BaseDirs::new()?;
+        let home = dirs.home_dir().to_owned();
+        let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let xdg = named.unwrap_or_else(|| home.join(".config"));
+        let here = std::env::current_dir().unwrap_or_else(|_gone| home.clone());
+        Some(Self { config: dirs.config_dir().to_owned(), home, xdg, here })
+    }
+
+    fn path(&self, place: &Place, project: Option<&Path>) -> Option<PathBuf> {
+        let vars = |name: &str| std::env::var(name).ok();
+        place.path(&Bases { home: &self.home, config: &self.config, xdg: &self.xdg, vars: &vars, project })
+    }
+
+    /// The file of Claude Code that holds the user's entries and those of each project's local scope, there or not.
+    pub(super) fn claude(&self) -> Option<Source> {
+        let client = clients::client("claude-code")?;
+        let is_it = |place: &Place| place.scope == Scope::User && place.path.ends_with(".claude.json");
+        let place = client.places.iter().position(is_it)?;
+        let path = self.path(&client.places[place], None)?;
+        Some(look(client, place, None, &path).unwrap_or(Source {
+            client,
+            place,
+            project: None,
+            real: path.clone(),
+            path,
+            content: Content::Absent,
+        }))
+    }
+
+    /// The files that are there.
+    pub(super) fn sources(&self, wanted: &Wanted) -> Result<Vec<Source>, Error> {
+        if !wanted.files.is_empty() {
+            let mut seen = BTreeSet::new();
+            let sources: Result<Vec<Source>, Error> =
+                wanted.files.iter().map(|file| self.named(file, wanted.from)).collect();
+            return Ok(sources?.into_iter().filter(|source| seen.insert(source.real.clone())).collect());
+        }
+        let mut found = Found { sources: Vec::new(), seen: BTreeSet::new() };
+        let of = |client: &&'static Client| wanted.from.is_none_or(|from| from.id == client.id);
+        for client in CLIENTS.iter().filter(of) {
+            found.places(self, client, None);
+        }
+        for project in self.projects() {
+            for client in CLIENTS.iter().filter(of) {
+                found.places(self, client, Some(&project));
+            }
+        }
+        Ok(found.sources)
+    }
+
+    /// The current folder, and the folders that Claude Code has worked in.
+    fn projects(&self) -> Vec<PathBuf> {
+        let known = self.claude().map(|source| source.content);
+        let mut projects = vec![self.here.clone()];
+        if let Some(Content::Text { text, .. }) = known {
+            let json: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
+            let folders = json.get("projects").and_then(serde_json::Value::as_object);
+            projects.extend(folders.into_iter().flatten().map(|(folder, _)| PathBuf::from(folder)));
+        }
+        projects.retain(|folder| folder.is_absolute() && folder.is_dir());
+        projects.truncate(IMPORT_PROJECTS_MAX);
+        projects
+    }
+
+    fn named(&self, file: &Path, from: Option<&'static Client>) -> Result<Source, Error> {
+        let path = self.here.join(file);
+        if !path.exists() {
+            return Err(Error::Absent(path));
+        }
+        let (client, place) = match (from, clients::guess(&path)) {
+            (None, Some((client, place))) => (client, position(client, place)),
+            (Some(from), Some((client, place))) if client.id == from.id => (client, position(client, place)),
+            (Some(from), _) => (from, by_format(from, &path)),
+            (None, None) => by_text(&path).ok_or_else(|| Error::Unknown(path.clone()))?,
+        };
+        let told = &client.places[place];
+        let is_users = |bases: Option<PathBuf>| bases.is_some_and(|place| same(&place, &path));
+        let project = match told.scope {
+            Scope::User | Scope::Managed if from.is_none() || is_users(self.path(told, None)) => {
+                // A copy of a user's file in another place is read as that file.
+                None
+            }
+            _ => Some(root(&path, told)).map(|root| fs::canonicalize(&root).unwrap_or(root)),
+        };
+        look(client, place, project, &path).ok_or(Error::Absent(path))
+    }
+}
+
+struct Found {
+    sources: Vec<Source>,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// The files of one client: the user's, or those of a project. A file that two clients read counts once.
+    fn places(&mut self, home: &Home, client: &'static Client, project: Option<&Path>) {
+        for (index, place) in client.places.iter().enumerate() {
+            if (place.base == Base::Project) != project.is_some() {
+                continue;
+            }
+            for path in home.path(place, project).into_iter().flat_map(expand) {
+                let Some(source) = look(client, index, project.map(Path::to_owned), &path) else { continue };
+                if self.seen.insert(source.real.clone()) {
+                    self.sources.push(source);
+                }
+            }
+        }
+    }
+}
+
+/// The paths that a path with `*` in it means.
+fn expand(path: PathBuf) -> Vec<PathBuf> {
+    let mut paths = vec![PathBuf::new()];
+    for part in path.components() {
+        let text = part.as_os_str().to_string_lossy();
+        if !matches!(part, Component::Normal(_)) || !text.contains('*') {
+            paths.iter_mut().for_each(|path| path.push(part));
+            continue;
+        }
+        let within = |folder: &PathBuf| {
+            let names = fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut names: Vec<PathBuf> = names
+                .filter(|entry| clients::matches(&text, &entry.file_name().to_string_lossy()))
+                .map(|entry| entry.path())
+                .collect();
+            names.sort();
+            names
+        };
+        paths = paths.iter().flat_map(within).collect();
+    }
+    paths
+}
+
+/// Reads a file, if there is one.
+fn look(client: &'static Client, place: usize, project: Option<PathBuf>, path: &Path) -> Option<Source> {
+    let real = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        other => other.unwrap_or_else(|_error| path.to_owned()),
+    };
+    let content = content(&real).unwrap_or_else(|error| Content::Unusable(error.to_string()));
+    Some(Source { client, place, project, path: path.to_owned(), real, content })
+}
+
+fn content(path: &Path) -> io::Result<Content> {
+    let unusable = |why: &str| Ok(Content::Unusable(why.to_owned()));
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return unusable("it is not a file");
+    }
+    if path.to_str().is_none() {
+        return unusable("its path is not UTF-8");
+    }
+    let bytes = match write::read(path, IMPORT_FILE_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return unusable(&format!("it is larger than {} MiB", IMPORT_FILE_BYTES_MAX >> 20));
+        }
+        other => other?.unwrap_or_default(),
+    };
+    let mode = found.permissions().mode() & 0o7777;
+    let folder = path.parent().unwrap_or(path);
+    let locked = if found.uid() != nix::unistd::geteuid().as_raw() {
+        Some("it belongs to another user".to_owned())
+    } else if mode & 0o200 == 0 {
+        Some("it is read-only".to_owned())
+    } else if nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_err() {
+        Some("its folder is read-only".to_owned())
+    } else {
+        None
+    };
+    match clients::decode(&bytes) {
+        Ok(text) => Ok(Content::Text { text: text.to_owned(), mode, locked }),
+        Err(error) => Ok(Content::Unusable(error.to_string())),
+    }
+}
+
+fn position(client: &Client, place: &Place) -> usize {
+    client.places.iter().position(|known| std::ptr::eq(known, place)).unwrap_or(0)
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// The place of a client that a file fits best: the same name, else the same suffix, else the first.
+fn by_format(client: &Client, path: &Path) -> usize {
+    let suffix = |path: &Path| path.extension().map(|suffix| suffix.to_string_lossy().into_owned());
+    let by = |fits: &dyn Fn(&Path) -> bool| client.places.iter().position(|place| fits(Path::new(place.path)));
+    let named = by(&|place| place.file_name() == path.file_name());
+    named.or_else(|| by(&|place| suffix(place) == suffix(path))).unwrap_or(0)
+}
+
+/// The first client that finds entries in a text.
+fn by_text(path: &Path) -> Option<(&'static Client, usize)> {
+    let Ok(Content::Text { text, .. }) = content(&fs::canonicalize(path).ok()?) else { return None };
+    let is_usable = |found: &clients::Found| !matches!(found.entry, Entry::Other { .. });
+    CLIENTS.iter().find_map(|client| {
+        let reads =
+            |place: &Place| clients::read(&text, &place.shape).is_ok_and(|reading| reading.found.iter().any(is_usable));
+        client.places.iter().position(reads).map(|place| (client, place))
+    })
+}
+
+/// The folder of the project that a named file belongs to: what is left of its path without that of the place, else the
+/// folder that it is in.
+fn root(path: &Path, place: &Place) -> PathBuf {
+    let depth = place.path.split('/').count();
+    let ends = place.base == Base::Project
+        && path
+            .components()
+            .rev()
+            .zip(place.path.rsplit('/'))
+            .all(|(part, segment)| clients::matches(segment, &part.as_os_str().to_string_lossy()));
+    let depth = if ends { depth } else { 1 };
+    path.ancestors().nth(depth).unwrap_or(Path::new("/")).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_are_names_of_the_folder() {
+        let folder = tempfile::tempdir().expect("folder");
+        for name in ["b/x.json", "a/x.json", ".hidden/x.json", "c/y.json"] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+            fs::write(path, "{}").expect("written");
+        }
+        let found = expand(folder.path().join("*/x.json"));
+        let found: Vec<_> = found.into_iter().filter(|path| path.exists()).collect();
+        assert_eq!(found, ["a/x.json", "b/x.json"].map(|name| folder.path().join(name)));
+    }
+
+    #[test]
+    fn files_that_are_no_use_say_why() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("f.json");
+        let why = |content: io::Result<Content>| match content.expect("looked at") {
+            Content::Unusable(why) => why,
+            Content::Text { locked, .. } => locked.unwrap_or_default(),
+            Content::Absent => "absent".to_owned(),
+        };
+        assert_eq!(why(content(folder.path())), "it is not a file");
+        fs::write(&file, [0xff, 0xfe]).expect("written");
+        assert_eq!(why(content(&file)), "it is not UTF-8 text");
+        fs::write(&file, "{}").expect("written");
+        assert_eq!(why(content(&file)), "");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).expect("mode");
+        assert_eq!(why(content(&file)), "it is read-only");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("mode");
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .and_then(|file| file.set_len(IMPORT_FILE_BYTES_MAX + 1))
+            .expect("grown");
+        assert_eq!(why(content(&file)), "it is larger than 16 MiB");
+    }
+}

@@ -1,0 +1,203 @@
+//! What one entry is to hub: a server that can move in, one that is in already, or one to be left alone and why.
+//!
+//! In: an entry as its client means it, whose file it is in. Out: a [`Verdict`]. Owns nothing. PURE. May not: quote a value
+//! in a reason (it could be a secret).
+
+use std::path::{Path, PathBuf};
+
+use super::cwd;
+use crate::clients::{self, Around, Client, Entry, Found, Scope, Stdio};
+use crate::config::edit::NewServer;
+
+/// Where an entry stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub client: &'static Client,
+    pub scope: Scope,
+    /// The folder of its project: of the file, or of the entry itself (local scope of Claude Code).
+    pub project: Option<&'a Path>,
+    /// Ports that hub listens on.
+    pub ports: &'a dyn Fn(u16) -> Option<Reached>,
+    /// Whether a path is there.
+    pub exists: &'a dyn Fn(&Path) -> bool,
+}
+
+/// What is behind a port of hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// One server.
+    Server(String),
+    /// All of them.
+    Hub,
+}
+
+/// Placeholders for the folder of the project.
+const PROJECT_WORDS: &[&str] = &["${workspaceFolder", "${workspaceRoot", "${CLAUDE_PROJECT_DIR", "${PWD"];
+
+/// What becomes of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It can move in.
+    Server(NewServer),
+    /// It goes through hub already.
+    Through(Reached),
+    /// Not for hub.
+    Left(String),
+}
+
+/// Judges one entry.
+pub(super) fn judge(found: &Found, place: Place<'_>) -> Verdict {
+    if place.scope == Scope::Managed {
+        return Verdict::Left("an administrator manages it".to_owned());
+    }
+    match &found.entry {
+        Entry::Other { reason } => Verdict::Left(reason.clone()),
+        Entry::Remote { url } => remote(url, place),
+        Entry::Stdio(stdio) => match shim(stdio) {
+            Some(server) => Verdict::Through(Reached::Server(server)),
+            None => server(stdio, place).map_or_else(Verdict::Left, Verdict::Server),
+        },
+    }
+}
+
+fn remote(url: &str, place: Place<'_>) -> Verdict {
+    let Some(port) = loopback(url) else {
+        return Verdict::Left("a remote server: hub runs local ones".to_owned());
+    };
+    match (place.ports)(port) {
+        Some(reached) => Verdict::Through(reached),
+        None => Verdict::Left(format!("it reaches a program at port {port} that is not hub's")),
+    }
+}
+
+/// The port of a URL of this machine.
+pub(super) fn loopback(url: &str) -> Option<u16> {
+    let rest = url.trim().strip_prefix("http://")?;
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (authority, 80),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_here.then_some(port)
+}
+
+/// The server that `hub connect NAME` connects to.
+fn shim(stdio: &Stdio) -> Option<String> {
+    let program = stdio.command.rsplit(['/', '\\']).next()?;
+    let at = stdio.args.iter().position(|arg| arg == "connect")?;
+    (program == "hub").then(|| stdio.args.get(at + 1).cloned()).flatten()
+}
+
+/// Options of programs that wait for a debugger or a terminal are the user's business; only the folder is hub's.
+fn server(stdio: &Stdio, place: Place<'_>) -> Result<NewServer, String> {
+    let project = match place.project {
+        Some(folder) if !(place.exists)(folder) => return Err("the folder of its project is gone".to_owned()),
+        Some(folder) => Some(folder.to_str().ok_or("the path of its project is not UTF-8")?),
+        None => None,
+    };
+    let hub = |text: &str| clients::to_hub(text, place.client.expansion, Around { project }).map_err(|reason| reason.0);
+    let command = hub(&stdio.command)?;
+    let args = stdio.args.iter().map(|arg| hub(arg)).collect::<Result<Vec<String>, String>>()?;
+    let mut env = Vec::with_capacity(stdio.env.len());
+    for (name, value) in &stdio.env {
+        env.push((name.clone(), hub(value)?));
+    }
+    for name in stdio.passed_env.iter().filter(|name| !stdio.env.iter().any(|(known, _)| known == *name)) {
+        env.push((name.clone(), format!("${{{name}:-}}")));
+    }
+    let env_file =
+        stdio.env_file.as_deref().map(hub).transpose()?.map(|file| anchored(file, project, "envFile")).transpose()?;
+    let told = stdio.cwd.as_deref().map(hub).transpose()?.map(|cwd| anchored(cwd, project, "cwd")).transpose()?;
+    let cwd = match told {
+        Some(cwd) => Some(cwd),
+        None => folder(stdio, &env, place, project)?,
+    };
+    // Claude Code tells its servers where the project is; one that is started for a project goes on hearing it.
+    if let (Some(project), "claude-code", true) = (project, place.client.id, cwd.as_deref() == project)
+        && !env.iter().any(|(name, _)| name == "CLAUDE_PROJECT_DIR")
+    {
+        env.push(("CLAUDE_PROJECT_DIR".to_owned(), literal(project)));
+    }
+    let enabled = if stdio.enabled { None } else { Some(false) };
+    let cwd = cwd.map(|cwd| if Some(cwd.as_str()) == project { literal(&cwd) } else { cwd });
+    Ok(NewServer { command, args, env, env_file, cwd, port: None, enabled })
+}
+
+/// The folder that a command needs, if it needs one.
+fn folder(
+    stdio: &Stdio,
+    env: &[(String, String)],
+    place: Place<'_>,
+    project: Option<&str>,
+) -> Result<Option<String>, String> {
+    let args: Vec<&str> = stdio.args.iter().map(String::as_str).collect();
+    let exists = |path: &str| place.project.is_some_and(|root| (place.exists)(&root.join(path)));
+    let word = cwd::dependent(cwd::Line { command: &stdio.command, args: &args }, &exists);
+    let of_env = || env.iter().find(|(_, value)| cwd::relative_value(value)).map(|(name, _)| name.as_str());
+    let texts =
+        || args.iter().copied().chain([stdio.command.as_str()]).chain(stdio.env.iter().map(|(_, text)| text.as_str()));
+    let named = project.and_then(|_| texts().find(|text| PROJECT_WORDS.iter().any(|word| text.contains(word))));
+    match (word.or_else(of_env).or(named), project) {
+        (None, _) => Ok(None),
+        (Some(_), Some(root)) => Ok(Some(root.to_owned())),
+        (Some(_), None) => {
+            Err("what it starts depends on the folder of each session: give it a `cwd`, or move it into a \
+                                project's file"
+                .to_owned())
+        }
+    }
+}
+
+/// A path of the file's project, or one that means the same from everywhere.
+fn anchored(path: String, project: Option<&str>, key: &str) -> Result<String, String> {
+    if path.starts_with(['/', '~']) || path.starts_with("${") {
+        return Ok(path);
+    }
+    match project {
+        Some(root) => Ok(PathBuf::from(root).join(path.trim_start_matches("./")).to_string_lossy().into_owned())
+            .map(|path| path.trim_end_matches("/.").to_owned()),
+        None => Err(format!("its `{key}` is relative, and its file belongs to no project")),
+    }
+}
+
+/// A path as hub.toml takes it literally.
+fn literal(path: &str) -> String {
+    path.replace("${", "$${")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_this_machine() {
+        for (url, port) in [
+            ("http://127.0.0.1:18901/mcp", Some(18901)),
+            ("http://localhost:5/", Some(5)),
+            ("http://localhost/mcp", Some(80)),
+            ("http://[::1]:7", Some(7)),
+            ("http://[::1]/x", Some(80)),
+            ("http://127.9.9.9:1?x", Some(1)),
+            ("https://localhost:5/", None),
+            ("http://example.com:5/", None),
+            ("http://localhost.example.com:5/", None),
+            ("http://127.0.0.1:99999/", None),
+            ("${URL}", None),
+        ] {
+            assert_eq!(loopback(url), port, "{url}");
+        }
+    }
+
+    #[test]
+    fn paths_get_their_project() {
+        let of = |path: &str, project| anchored(path.to_owned(), project, "cwd");
+        assert_eq!(of("x/y", Some("/p")).as_deref(), Ok("/p/x/y"));
+        assert_eq!(of("./x", Some("/p")).as_deref(), Ok("/p/x"));
+        assert_eq!(of(".", Some("/p")).as_deref(), Ok("/p"));
+        assert_eq!(of("/x", None).as_deref(), Ok("/x"));
+        assert_eq!(of("${HOME}/x", None).as_deref(), Ok("${HOME}/x"));
+        assert!(of("x", None).is_err());
+    }
+}

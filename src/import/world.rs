@@ -1,0 +1,121 @@
+//! What a plan asks of this machine: files, variables, ports, git.
+//!
+//! In: the folders of this user and of hub. Out: a [`Plan`] of the real world. Owns nothing. May not: change anything.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::discover::{self, Home, Wanted};
+use super::plan::{self, HubToml, Manner, Plan, Sources, World};
+use crate::config::file;
+use crate::platform::dirs::Dirs;
+use crate::store;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither `HOME` nor the user database names one.
+    #[error("cannot find your home folder: set HOME")]
+    NoHome,
+    /// A named file cannot be looked at.
+    #[error(transparent)]
+    File(#[from] discover::Error),
+    /// hub.toml is there and cannot be read.
+    #[error(transparent)]
+    HubToml(#[from] file::Error),
+    /// See [`plan::Error`].
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+    /// Where this program is.
+    #[error("cannot tell where the hub program is")]
+    Program(#[source] std::io::Error),
+}
+
+/// Looks at everything and makes the plan.
+pub fn prepare(wanted: &Wanted, manner: Manner, dirs: &Dirs) -> Result<Plan, Error> {
+    let home = Home::find().ok_or(Error::NoHome)?;
+    let sources = sources(&home, wanted)?;
+    let hub = hub_toml(&dirs.config_file)?;
+    let program = std::env::current_exe().map_err(Error::Program)?;
+    let remembered = store::ports_in(&dirs.database());
+    let host = host(hub.text.as_deref().unwrap_or_default(), &hub.path, &home.home);
+    let world = World {
+        load: &|text| file::load(text, &dirs.config_file, &home.home),
+        exists: &Path::exists,
+        is_free: &|port| TcpListener::bind((host, port)).is_ok(),
+        is_tracked: &is_tracked,
+        has_program: &has_program,
+        remembered: &remembered,
+        hub: &program.to_string_lossy(),
+    };
+    Ok(plan::plan(&sources, &hub, manner, &world)?)
+}
+
+fn sources(home: &Home, wanted: &Wanted) -> Result<Sources, Error> {
+    let mut all = home.sources(wanted)?;
+    let asked = all.len();
+    let mut claude = None;
+    if let Some(companion) = home.claude() {
+        claude = all.iter().position(|source| source.real == companion.real).or(Some(asked));
+        if claude == Some(asked) {
+            all.push(companion);
+        }
+    }
+    Ok(Sources { all, asked, claude })
+}
+
+pub(super) fn hub_toml(path: &Path) -> Result<HubToml, Error> {
+    let real = fs::canonicalize(path).unwrap_or_else(|_absent| path.to_owned());
+    let text = match file::read(path) {
+        Err(file::Error::Absent { .. }) => None,
+        other => Some(other?),
+    };
+    let mode = fs::metadata(&real).map_or(0o600, |found| found.permissions().mode() & 0o7777);
+    Ok(HubToml { path: real, text, mode })
+}
+
+/// The address that hub listens on.
+fn host(text: &str, path: &Path, home: &Path) -> IpAddr {
+    file::load(text, path, home).config.map_or(IpAddr::from([127, 0, 0, 1]), |config| config.hub.host)
+}
+
+/// Whether git tracks a file. Without git, or outside of a repository, nothing is tracked.
+fn is_tracked(path: &Path) -> bool {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    let mut git = Command::new("git");
+    git.arg("--literal-pathspecs").arg("-C").arg(folder);
+    git.args(["ls-files", "--error-unmatch", "--"]).arg(name);
+    // Looking changes nothing, and asks nobody.
+    git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
+    for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        git.env_remove(inherited);
+    }
+    git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match git.status().map(|status| status.code()) {
+        Ok(Some(0)) => true,
+        Ok(Some(1)) | Err(_) => false,
+        // No repository; or one that git does not trust, whose files may well be committed.
+        Ok(_) => folder.ancestors().any(|folder| folder.join(".git").exists()),
+    }
+}
+
+/// Whether a command can be started from a folder.
+fn has_program(command: &str, cwd: &Path) -> bool {
+    let is_program = |path: PathBuf| {
+        fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if command.contains('/') {
+        return is_program(cwd.join(command));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| is_program(folder.join(command)))
+}
+
+/// Ports that the daemon remembers.
+pub(super) fn remembered(dirs: &Dirs) -> HashMap<String, u16> {
+    store::ports_in(&dirs.database())
+}
