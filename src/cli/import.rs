@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use std::time::SystemTime;
 
 use crate::clients;
-use crate::import::{self, ApplyError, DiscoverError, Done, Manner, Plan, PlanError, Selection};
+use crate::import::{self, ApplyError, DiscoverError, Done, Manner, PlanError, Selection};
 
 use super::args::ImportArgs;
 use super::check;
@@ -87,4 +87,3 @@ fn some_failed(done: &Done) -> Failure {
     let message = format!("not written: {}", files.join("; "));
     Failure::new(Exit::Failed, message).hint("run `hub import` again: it does only what is left")
 }
-

@@ -68,7 +68,8 @@ impl<'a> Page<'a> {
 
     fn summary(&self, plan: &Plan) -> String {
         let count = |is: fn(&Fate) -> bool| plan.entries().filter(|(_, entry)| is(&entry.fate)).count();
-        let moving = count(|fate| matches!(fate, Fate::Rewritten { .. } | Fate::Overridden { .. } | Fate::Copied { .. }));
+        let moving =
+            count(|fate| matches!(fate, Fate::Rewritten { .. } | Fate::Overridden { .. } | Fate::Copied { .. }));
         let through = count(|fate| matches!(fate, Fate::Through { .. }));
         let new = plan.servers.iter().filter(|server| server.is_new).count();
         if plan.is_empty() {

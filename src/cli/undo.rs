@@ -17,7 +17,11 @@ pub(super) fn run(args: &UndoArgs, setting: &Setting<'_>) -> Result<(), Failure>
     let how = How { dry_run: args.dry_run, entries: args.entries };
     let undone = import::undo(&setting.dirs.state_dir, how).map_err(|error| {
         let failure = Failure::new(Exit::Failed, chain(&error));
-        if matches!(error, ApplyError::Busy) { failure.hint("wait for the other one, then run it again") } else { failure }
+        if matches!(error, ApplyError::Busy) {
+            failure.hint("wait for the other one, then run it again")
+        } else {
+            failure
+        }
     })?;
     let Some(undone) = undone else {
         return if args.json {
@@ -69,7 +73,11 @@ fn page(undone: &Undone, args: &UndoArgs, page: &Page<'_>) -> String {
         }
     }
     if undone.is_done() && undone.earlier > 0 && !args.dry_run {
-        text += &page.wrapped(&format!("Another `hub undo` takes back {}.", plural(undone.earlier, "earlier import")), 0, 0);
+        text += &page.wrapped(
+            &format!("Another `hub undo` takes back {}.", plural(undone.earlier, "earlier import")),
+            0,
+            0,
+        );
     }
     text
 }

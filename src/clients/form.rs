@@ -13,7 +13,7 @@ use super::{json, toml, yaml};
 /// What an entry shall point at.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// The server's name in hub.toml.
+    /// The server's name in hub.toml; empty: all of them together.
     pub server: &'a str,
     /// `http://127.0.0.1:PORT/mcp`.
     pub url: &'a str,
@@ -41,7 +41,9 @@ pub fn hub_entry(client: &Client, shape: &Shape, target: Target<'_>) -> Fields {
             Fields { set, defaults: own(defaults), drop }
         }
         HttpForm::Shim => {
-            let args = Json::from(vec!["connect", target.server]);
+            // Without a name: all servers together.
+            let name = Some(target.server).filter(|name| !name.is_empty());
+            let args = Json::from(["connect"].into_iter().chain(name).collect::<Vec<_>>());
             let set = vec![(keys.command.to_owned(), Json::from(target.hub)), (keys.args.to_owned(), args)];
             Fields { set, defaults: Vec::new(), drop }
         }

@@ -3,7 +3,7 @@
 //! In: hub.toml, the ports that the daemon remembers. Out: text in the client's own form. Owns nothing. May not: write a
 //! file.
 
-use crate::clients::{self, Client, HttpForm, Target};
+use crate::clients::{self, Client, Target};
 use crate::config::{Config, Kind, Problem, file};
 use crate::platform::dirs::Dirs;
 
@@ -34,9 +34,6 @@ pub enum ExportError {
     /// See [`world::Error`].
     #[error(transparent)]
     World(#[from] world::Error),
-    /// All servers together have one URL, and the client takes none.
-    #[error("{0} only starts programs, and `hub connect` reaches one server each")]
-    NoAggregate(&'static str),
 }
 
 /// Makes the entries: one for each enabled server, or one for all of them together.
@@ -50,16 +47,18 @@ pub fn export(dirs: &Dirs, client: &Client, aggregate: bool) -> Result<Exported,
     };
     let program = std::env::current_exe().map_err(world::Error::Program)?;
     let hub = program.to_string_lossy();
-    if aggregate && matches!(client.http, HttpForm::Shim) {
-        return Err(ExportError::NoAggregate(client.title));
-    }
     let (named, without_port) = if aggregate {
         (vec![(TOGETHER.to_owned(), url(&config, config.hub.port))], Vec::new())
     } else {
         servers(&config, dirs)
     };
-    let targets: Vec<Target<'_>> = named.iter().map(|(server, url)| Target { server, url, hub: &hub }).collect();
-    Ok(Exported { text: clients::export(client, &targets), without_port })
+    let target = |(name, url)| {
+        let server = if aggregate { "" } else { name };
+        (name, Target { server, url, hub: &hub })
+    };
+    let entries: Vec<(&str, Target<'_>)> =
+        named.iter().map(|(name, url)| (name.as_str(), url.as_str())).map(target).collect();
+    Ok(Exported { text: clients::export(client, &entries), without_port })
 }
 
 /// Name and URL of each enabled server, and the names of those without a port.

@@ -18,6 +18,8 @@ pub(super) struct Place<'a> {
     pub project: Option<&'a Path>,
     /// Ports that hub listens on.
     pub ports: &'a dyn Fn(u16) -> Option<Reached>,
+    /// The folder of the file.
+    pub folder: &'a Path,
     /// Whether a path is there.
     pub exists: &'a dyn Fn(&Path) -> bool,
 }
@@ -54,7 +56,7 @@ pub(super) fn judge(found: &Found, place: Place<'_>) -> Verdict {
         Entry::Other { reason } => Verdict::Left(reason.clone()),
         Entry::Remote { url } => remote(url, place),
         Entry::Stdio(stdio) => match shim(stdio) {
-            Some(server) => Verdict::Through(Reached::Server(server)),
+            Some(reached) => Verdict::Through(reached),
             None => server(stdio, place).map_or_else(Verdict::Left, Verdict::Server),
         },
     }
@@ -83,11 +85,11 @@ pub(super) fn loopback(url: &str) -> Option<u16> {
     is_here.then_some(port)
 }
 
-/// The server that `hub connect NAME` connects to.
-fn shim(stdio: &Stdio) -> Option<String> {
+/// What `hub connect NAME` connects to; without a name, all servers.
+fn shim(stdio: &Stdio) -> Option<Reached> {
     let program = stdio.command.rsplit(['/', '\\']).next()?;
-    let at = stdio.args.iter().position(|arg| arg == "connect")?;
-    (program == "hub").then(|| stdio.args.get(at + 1).cloned()).flatten()
+    let at = stdio.args.iter().position(|arg| arg == "connect").filter(|_| program == "hub")?;
+    Some(stdio.args.get(at + 1).map_or(Reached::Hub, |name| Reached::Server(name.clone())))
 }
 
 /// Options of programs that wait for a debugger or a terminal are the user's business; only the folder is hub's.
@@ -97,7 +99,10 @@ fn server(stdio: &Stdio, place: Place<'_>) -> Result<NewServer, String> {
         Some(folder) => Some(folder.to_str().ok_or("the path of its project is not UTF-8")?),
         None => None,
     };
-    let hub = |text: &str| clients::to_hub(text, place.client.expansion, Around { project }).map_err(|reason| reason.0);
+    let folder = place.folder.to_str();
+    let hub = |text: &str| {
+        clients::to_hub(text, place.client.expansion, Around { project, folder }).map_err(|reason| reason.0)
+    };
     let command = hub(&stdio.command)?;
     let args = stdio.args.iter().map(|arg| hub(arg)).collect::<Result<Vec<String>, String>>()?;
     let mut env = Vec::with_capacity(stdio.env.len());
@@ -112,7 +117,7 @@ fn server(stdio: &Stdio, place: Place<'_>) -> Result<NewServer, String> {
     let told = stdio.cwd.as_deref().map(hub).transpose()?.map(|cwd| anchored(cwd, project, "cwd")).transpose()?;
     let cwd = match told {
         Some(cwd) => Some(cwd),
-        None => folder(stdio, &env, place, project)?,
+        None => needed_folder(stdio, &env, place, project)?,
     };
     // Claude Code tells its servers where the project is; one that is started for a project goes on hearing it.
     if let (Some(project), "claude-code", true) = (project, place.client.id, cwd.as_deref() == project)
@@ -126,7 +131,7 @@ fn server(stdio: &Stdio, place: Place<'_>) -> Result<NewServer, String> {
 }
 
 /// The folder that a command needs, if it needs one.
-fn folder(
+fn needed_folder(
     stdio: &Stdio,
     env: &[(String, String)],
     place: Place<'_>,

@@ -339,6 +339,7 @@ fn collect(sources: &Sources, ports: &Known, world: &World<'_>) -> (Vec<Item>, V
                 scope: place.scope,
                 project: project.as_deref(),
                 ports: &ports,
+                folder: source.real.parent().unwrap_or(Path::new("/")),
                 exists: world.exists,
             };
             let verdict = match &rejected {

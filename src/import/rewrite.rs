@@ -124,7 +124,7 @@ fn edit_of(sources: &Sources, item: &Item, hub: &str, target: &dyn Fn(usize) -> 
     match &item.by {
         Some(at) => {
             let shape = sources.claude.map_or(&sources.place(item.source).shape, |index| &sources.place(index).shape);
-            Edit { at: at.clone(), act: Act::Insert(clients::new_entry(client, shape, target)) }
+            Edit { at: at.clone(), act: Act::Insert(clients::new_entry(client, shape, &item.found.name, target)) }
         }
         None => {
             let shape = &sources.place(item.source).shape;
