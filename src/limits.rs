@@ -332,3 +332,7 @@ pub const IMPORT_BACKUPS_MAX: usize = 20;
 pub const DIFF_LINES_MAX: usize = 120;
 /// Longest line of it.
 pub const DIFF_LINE_CHARS_MAX: usize = 160;
+/// `hub add` waits this long for the new server: as long as a first start may take, and a retry.
+pub const ADD_PATIENCE: Duration = Duration::from_secs(90);
+/// How often it looks.
+pub const ADD_LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -128,9 +128,38 @@ Also the way out of `failed`.
 Examples:
   hub restart github")]
     Restart(NameArgs),
+    /// Add a server to hub.toml, and start it
+    #[command(
+        visible_alias = "add-json",
+        after_help = "\
+Takes what `claude mcp add` and `claude mcp add-json` take: replace `claude mcp` by `hub`. Comments and order of hub.toml \
+stay. `${NAME}` in a value is the variable of that name when the server starts, which keeps a secret out of the file.
+
+Examples:
+  hub add time uvx mcp-server-time
+  hub add github -e 'GITHUB_TOKEN=${GITHUB_TOKEN}' -- npx -y @modelcontextprotocol/server-github
+  hub add notes --cwd ~/notes --lazy -- node ./server.js
+  hub add time '{\"command\": \"uvx\", \"args\": [\"mcp-server-time\"]}'"
+    )]
+    Add(AddArgs),
+    /// Take a server out of hub.toml, and stop it
+    #[command(after_help = "\
+Examples:
+  hub remove github")]
+    Remove(NameArgs),
     /// Set `enabled = true` for a server in hub.toml, and start it
+    #[command(after_help = "\
+Works whether hub runs or not.
+
+Examples:
+  hub enable github")]
     Enable(NameArgs),
     /// Set `enabled = false` for a server in hub.toml, and stop it
+    #[command(after_help = "\
+Its port answers as before, with an error that says so. Works whether hub runs or not.
+
+Examples:
+  hub disable github")]
     Disable(NameArgs),
     /// Read hub.toml again, and say what changed
     #[command(
@@ -288,6 +317,40 @@ pub struct LogsArgs {
     /// Begin with this many lines
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     pub lines: usize,
+}
+
+/// `hub add`
+#[derive(Debug, ClapArgs)]
+pub struct AddArgs {
+    /// A variable for the server (several are given with several -e)
+    #[arg(long, short, value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
+    pub env: Vec<String>,
+    /// A file of more variables
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<String>,
+    /// The folder that it runs in [default: home, or the current folder if its arguments need one]
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Its own port [default: the lowest free one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Start it with its first request
+    #[arg(long)]
+    pub lazy: bool,
+    /// Taken, and ignored: all clients of a user share hub's servers
+    #[arg(long, short, hide = true)]
+    pub scope: Option<String>,
+    /// Only `stdio`
+    #[arg(long, short, hide = true)]
+    pub transport: Option<String>,
+    /// Only servers over HTTP have headers
+    #[arg(long, short = 'H', hide = true, action = clap::ArgAction::Append)]
+    pub header: Vec<String>,
+    /// Its name: letters, digits, - and _
+    pub name: String,
+    /// The program and its arguments; or one entry of `mcpServers` as JSON
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<String>,
 }
 
 /// A verb that takes one server.

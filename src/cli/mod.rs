@@ -3,12 +3,15 @@
 //! In: arguments. Out: text for a person or JSON for a program, and an exit code. Owns nothing that outlives the command.
 //! May not: print except through `out`, exit except by returning, or start a server itself.
 
+mod add;
 pub mod args;
 mod arguments;
 mod call;
 mod check;
 mod connect;
 mod down;
+mod edit;
+mod entry;
 mod export;
 mod failure;
 mod harmless;
@@ -69,6 +72,8 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
         Verb::Status(status) => block_on(status::run(&status, &setting()?)),
         Verb::Tools(tools) => block_on(tools::run(&tools, &setting()?)),
         Verb::Call(call) => block_on(call::run(&call, &setting()?)),
+        Verb::Add(add) => block_on(Box::pin(add::run(&add, &setting()?))),
+        Verb::Remove(server) => block_on(add::remove(&server.name, &setting()?)),
         Verb::Restart(server) => block_on(tell::server("restart", &server.name, &setting()?)),
         Verb::Enable(server) => block_on(tell::server("enable", &server.name, &setting()?)),
         Verb::Disable(server) => block_on(tell::server("disable", &server.name, &setting()?)),

@@ -1,12 +1,15 @@
 //! `hub restart`, `enable`, `disable`, `reload`: one command to the daemon, and what it says.
 //!
-//! In: a verb, perhaps a server. Out: the daemon's sentences. Owns nothing. May not: change hub.toml itself.
+//! In: a verb, perhaps a server. Out: the daemon's sentences. Owns nothing. May not: change hub.toml while a daemon
+//! runs that can.
 
 use bytes::Bytes;
 
+use crate::config::edit::set_enabled;
 use crate::control::client::Error;
 use crate::control::proto::Done;
 
+use super::edit;
 use super::failure::{Exit, Failure};
 use super::resolve::Setting;
 
@@ -16,7 +19,18 @@ pub(super) async fn server(verb: &str, name: &str, setting: &Setting<'_>) -> Res
         let failure = Failure::new(Exit::Failed, format!("there is no server `{name}` in hub.toml"));
         return Err(failure.hint("`hub status` shows all names"));
     }
-    tell(&format!("/v1/servers/{name}/{verb}"), setting).await
+    match tell(&format!("/v1/servers/{name}/{verb}"), setting).await {
+        Err(failure) if failure.exit == Exit::NotRunning && verb != "restart" => in_the_file(verb, name, setting),
+        told => told,
+    }
+}
+
+/// Without a daemon, hub.toml is changed here.
+fn in_the_file(verb: &str, name: &str, setting: &Setting<'_>) -> Result<(), Failure> {
+    let path = &setting.dirs.config_file;
+    edit::known(name, path)?;
+    edit::change(path, |text| set_enabled(text, name, verb == "enable"))?;
+    setting.out.line(&format!("{name} is {verb}d in {}; hub is not running", path.display()))
 }
 
 pub(super) async fn reload(setting: &Setting<'_>) -> Result<(), Failure> {

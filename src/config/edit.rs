@@ -32,17 +32,26 @@ const BOM: char = '\u{feff}';
 
 /// The text with `enabled` of a server set.
 pub fn set_enabled(text: &str, server: &str, enabled: bool) -> Result<String, String> {
+    set(text, server, "enabled", enabled.into())
+}
+
+/// The text with a server that starts with its first request.
+pub fn set_lazy(text: &str, server: &str) -> Result<String, String> {
+    set(text, server, "start", "lazy".into())
+}
+
+fn set(text: &str, server: &str, key: &str, new: Value) -> Result<String, String> {
     let mut document = parse_mut(text)?;
     let servers = document.get_mut("servers").and_then(Item::as_table_like_mut);
     let table = servers.and_then(|servers| servers.get_mut(server)).and_then(Item::as_table_like_mut);
     let Some(table) = table else { return Err(format!("there is no [servers.{server}] in hub.toml")) };
-    match table.get_mut("enabled").and_then(Item::as_value_mut) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) => {
             let decor = old.decor().clone();
-            *old = enabled.into();
+            *old = new;
             *old.decor_mut() = decor;
         }
-        None => drop(table.insert("enabled", value(enabled))),
+        None => drop(table.insert(key, value(new))),
     }
     Ok(document.to_string())
 }

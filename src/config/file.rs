@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -90,19 +90,39 @@ fn only_ours(mode: u32, group: u32) -> bool {
     mode & 0o002 == 0 && (mode & 0o020 == 0 || ours)
 }
 
-/// Replaces the text of hub.toml as a whole: who reads it sees the old one or the new one. Links are followed, the
-/// permissions stay.
+/// Replaces the text of hub.toml as a whole: who reads it sees the old one or the new one, whatever is killed when. Links
+/// are followed, the permissions stay; a new file is this user's alone.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let file = std::fs::canonicalize(path)?;
-    let permissions = std::fs::metadata(&file)?.permissions();
+    let (file, mode) = match std::fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), 0o600),
+        found => {
+            let file = found?;
+            let mode = std::fs::metadata(&file)?.permissions().mode();
+            (file, mode)
+        }
+    };
     let beside = file.with_extension(format!("toml.{}", std::process::id()));
-    let written = std::fs::write(&beside, text)
-        .and_then(|()| std::fs::set_permissions(&beside, permissions))
-        .and_then(|()| std::fs::rename(&beside, &file));
+    let written = fill(&beside, text, mode).and_then(|()| std::fs::rename(&beside, &file));
     if written.is_err() {
         std::fs::remove_file(&beside).ok();
+        return written;
     }
-    written
+    // Some file systems cannot; the new text is there all the same.
+    file.parent().and_then(|folder| File::open(folder).ok()).map(|folder| folder.sync_all().ok());
+    Ok(())
+}
+
+/// A new file with this text, on the disk when this returns.
+fn fill(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    // A process of the same number may have left one.
+    std::fs::remove_file(path).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode & 0o7777))?;
+    file.sync_all()
 }
 
 /// Judges a text with the real environment and files. `path` must be absolute.

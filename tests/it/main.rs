@@ -12,6 +12,7 @@
     reason = "tests block, sleep while they poll, and say on stderr why they failed"
 )]
 
+mod add;
 mod aggregate;
 mod asks;
 mod attribution;

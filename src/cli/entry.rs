@@ -1,0 +1,238 @@
+//! A server as it was typed: what `hub add` takes, and what `claude mcp add` and `claude mcp add-json` take.
+//!
+//! In: words. Out: a name and a [`NewServer`], or what is wrong with the words. Owns nothing. May not: look at the file
+//! system, or quote a value in an error.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::config::edit::NewServer;
+
+use super::args::AddArgs;
+use super::failure::{Exit, Failure};
+
+/// What was typed, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Typed {
+    pub(super) name: String,
+    pub(super) server: NewServer,
+    /// What was not taken over, or added, and why.
+    pub(super) notes: Vec<String>,
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
+/// Understands the words. `here`: the current folder.
+pub(super) fn typed(args: &AddArgs, here: &Path) -> Result<Typed, Failure> {
+    let mut words = args.rest.clone();
+    let (mut name, mut env, mut notes) = (args.name.clone(), args.env.clone(), Vec::new());
+    // `-e` of claude takes several values: those that follow the first one stand where the name or the command would.
+    while !args.env.is_empty() && is_pair(&name) && !words.is_empty() {
+        env.push(std::mem::replace(&mut name, words.remove(0)));
+    }
+    while !args.env.is_empty() && words.first().is_some_and(|word| is_pair(word)) {
+        env.push(words.remove(0));
+    }
+    if words.first().is_some_and(|word| word == "--") {
+        words.remove(0);
+    }
+    if let Some(scope) = &args.scope {
+        notes.push(format!("hub has no scopes: `{scope}` is ignored, all clients of this user share its servers"));
+    }
+    let is_remote = |words: &[String]| words.first().is_some_and(|word| is_url(word));
+    if args.transport.as_deref().is_some_and(|transport| transport != "stdio")
+        || !args.header.is_empty()
+        || is_remote(&words)
+    {
+        return Err(remote(&name, words.first().filter(|word| is_url(word))));
+    }
+    let Some(command) = words.first().cloned() else {
+        return Err(usage(format!("what runs `{name}` is missing"))
+            .hint(format!("write the command behind the name: hub add {name} -- npx -y some-mcp-server")));
+    };
+    let mut server = match command.strip_prefix('{') {
+        Some(_) if words.len() == 1 => from_json(&name, &command)?,
+        _ => NewServer { command, args: words.split_off(1), ..NewServer::default() },
+    };
+    for pair in &env {
+        let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            // The word may be a secret on its own.
+            return Err(usage("a variable is given as KEY=VALUE").hint("as in: hub add NAME -e API_KEY=… -- CMD"));
+        };
+        server.env.retain(|(known, _)| known != key);
+        server.env.push((key.to_owned(), value.to_owned()));
+    }
+    let absolute = |path: &str| if path.starts_with(['/', '~', '$']) { path.to_owned() } else { join(here, path) };
+    server.cwd = args.cwd.as_deref().or(server.cwd.as_deref()).map(absolute);
+    server.env_file = args.env_file.as_deref().or(server.env_file.as_deref()).map(absolute);
+    server.port = args.port;
+    if server.cwd.is_none() && depends_on_folder(&server) {
+        notes.push(format!(
+            "it has a relative path, so it runs in {}; `--cwd DIR` is for another folder",
+            here.display()
+        ));
+        server.cwd = Some(here.display().to_string());
+    }
+    Ok(Typed { name, server, notes })
+}
+
+fn join(here: &Path, path: &str) -> String {
+    let joined: std::path::PathBuf =
+        here.join(path).components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
+    joined.display().to_string()
+}
+
+/// `KEY=VALUE`, as no command and no server is called.
+fn is_pair(word: &str) -> bool {
+    let key = word.split_once('=').map(|(key, _)| key).unwrap_or_default();
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn is_url(word: &str) -> bool {
+    word.starts_with("http://") || word.starts_with("https://")
+}
+
+/// Does what is run depend on where it is run?
+fn depends_on_folder(server: &NewServer) -> bool {
+    let is_relative = |word: &String| word == "." || word == ".." || word.starts_with("./") || word.starts_with("../");
+    is_relative(&server.command) || server.args.iter().any(is_relative)
+}
+
+fn remote(name: &str, url: Option<&String>) -> Failure {
+    let url = url.map_or("URL", String::as_str);
+    usage("hub runs servers that speak stdio; this one is reached over HTTP already, and can be shared as it is")
+        .hint(format!("point your client at it directly, as in: claude mcp add --transport http {name} {url}"))
+}
+
+/// An entry of `mcpServers`.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    command: Option<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: Map<String, Value>,
+    cwd: Option<String>,
+    #[serde(rename = "envFile")]
+    env_file: Option<String>,
+    url: Option<String>,
+}
+
+fn from_json(name: &str, text: &str) -> Result<NewServer, Failure> {
+    let hint = r#"as in: hub add time '{"command": "uvx", "args": ["mcp-server-time"]}'"#;
+    let entry: Entry = serde_json::from_str(text)
+        // Where and what kind of mistake, but not the text around it.
+        .map_err(|error| {
+            usage(format!("the entry is not one of `mcpServers` (column {})", error.column())).hint(hint)
+        })?;
+    let is_remote = entry.kind.is_some_and(|kind| kind != "stdio") || entry.url.is_some();
+    let Some(command) = entry.command.filter(|_| !is_remote) else {
+        if is_remote {
+            return Err(remote(name, entry.url.as_ref()));
+        }
+        return Err(usage("the entry has no `command`").hint(hint));
+    };
+    let text_of = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let env = entry.env.into_iter().map(|(key, value)| (key, text_of(value))).collect();
+    Ok(NewServer { command, args: entry.args, env, cwd: entry.cwd, env_file: entry.env_file, ..NewServer::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        add: AddArgs,
+    }
+
+    fn read(line: &str) -> Result<Typed, Failure> {
+        let words = line.split(' ').map(|word| word.replace('\u{a0}', " "));
+        let line = Line::try_parse_from(std::iter::once("add".to_owned()).chain(words)).expect("parses");
+        typed(&line.add, Path::new("/here"))
+    }
+
+    #[test]
+    fn all_that_claude_takes() {
+        let expected = |name: &str, env: &[(&str, &str)]| {
+            let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let args = vec!["-y".to_owned(), "server".to_owned(), "--port=1".to_owned()];
+            (name.to_owned(), NewServer { command: "npx".into(), args, env, ..NewServer::default() })
+        };
+        for line in [
+            "a -e K=1 -e L=x=y -- npx -y server --port=1",
+            "-e K=1 -e L=x=y a npx -y server --port=1",
+            "a -e K=1 L=x=y -- npx -y server --port=1",
+            "-e K=1 L=x=y a -- npx -y server --port=1",
+            "-s user -t stdio --env K=1 --env L=x=y a -- npx -y server --port=1",
+            "--scope project --transport stdio a --env=K=1 --env=L=x=y npx -y server --port=1",
+        ] {
+            let typed = read(line).unwrap_or_else(|failure| panic!("{line}: {}", failure.message));
+            assert_eq!((typed.name, typed.server), expected("a", &[("K", "1"), ("L", "x=y")]), "{line}");
+            assert_eq!(typed.notes.len(), usize::from(line.contains("scope") || line.contains("-s ")), "{line}");
+        }
+        let plain = read("a npx -y server --port=1").expect("typed");
+        assert_eq!((plain.name, plain.server), expected("a", &[]));
+        // A command that looks like a variable is one only behind `-e`.
+        assert_eq!(read("a X=1 y").expect("typed").server.command, "X=1");
+    }
+
+    #[test]
+    fn what_is_not_for_hub() {
+        for line in [
+            "-t http a https://x.example/mcp",
+            "a https://x.example/mcp",
+            "--transport sse a https://x.example/mcp",
+            "a https://x.example/mcp --header Authorization:x",
+            "-H X:y a https://x.example/mcp",
+            r#"a {"type":"http","url":"https://x.example/mcp"}"#,
+        ] {
+            let failure = read(line).expect_err(line);
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(
+                failure.hint.as_deref().is_some_and(|hint| hint.ends_with("http a https://x.example/mcp")),
+                "{line}"
+            );
+        }
+        for (line, said) in [
+            ("a", "what runs `a` is missing"),
+            ("a -e secret -- x", "a variable is given as KEY=VALUE"),
+            (r#"a {"command":7}"#, "the entry is not one of `mcpServers` (column 13)"),
+            ("a {}", "the entry has no `command`"),
+        ] {
+            let failure = read(line).expect_err(line);
+            assert!(
+                failure.message.starts_with(&said[..said.len() - 4]) && failure.hint.is_some(),
+                "{}",
+                failure.message
+            );
+            assert!(!failure.message.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn an_entry_and_folders() {
+        let entry = r#"{"type":"stdio","command":"node","args":["./x.js"],"env":{"A":"1","B":2},"envFile":".env"}"#;
+        let typed = read(&format!("a -e B=3 {entry}")).expect("typed");
+        assert_eq!((typed.server.command.as_str(), &typed.server.args[..]), ("node", &["./x.js".to_owned()][..]));
+        assert_eq!(typed.server.env, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "3".to_owned())]);
+        assert_eq!(typed.server.env_file.as_deref(), Some("/here/.env"));
+        assert_eq!(typed.server.cwd.as_deref(), Some("/here"), "a relative path means the current folder");
+        assert!(typed.notes[0].contains("/here"));
+        let cwd = |line: &str| read(line).expect("typed").server.cwd;
+        assert_eq!(cwd("--cwd ./sub/. a node ./x.js").as_deref(), Some("/here/sub"));
+        assert_eq!(cwd("--cwd ~/sub a x").as_deref(), Some("~/sub"));
+        assert_eq!(cwd("a npx -y @scope/server /data"), None);
+    }
+}
