@@ -209,6 +209,9 @@ fn entry(node: &Node, keys: &Keys) -> Entry {
 }
 
 fn try_entry(node: &Node, keys: &Keys) -> Result<Entry, String> {
+    if node.is_linked() {
+        return Err("it uses an anchor, an alias or a tag of YAML, which hub does not follow".to_owned());
+    }
     if node.pairs().is_none() {
         return Err(format!("the entry is {}, not a table of keys", node.kind()));
     }

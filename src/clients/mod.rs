@@ -20,6 +20,7 @@ mod splice;
 mod table;
 mod toml;
 mod yaml;
+mod yaml_tree;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,9 @@
 
 use std::ops::Range;
 
+/// What YAML ties to another place, in the words of a reason.
+pub(super) const LINKED: &str = "a value with an anchor, an alias or a tag";
+
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -72,6 +75,16 @@ impl Node {
             Value::List(_) => "a list",
             Value::Map(_) => "a table",
             Value::Odd(what, _) => what,
+        }
+    }
+
+    /// Whether something in it is tied to another place of the document.
+    pub(super) fn is_linked(&self) -> bool {
+        match &self.value {
+            Value::Odd(what, _) => *what == LINKED,
+            Value::List(items) => items.iter().any(Self::is_linked),
+            Value::Map(pairs) => pairs.iter().any(|pair| pair.value.is_linked()),
+            _ => false,
         }
     }
 

@@ -5,6 +5,7 @@
 mod any;
 mod json;
 mod toml;
+mod yaml;
 
 use super::{Act, Client, Edit, Entry, Place, Scope, Stdio, Target, client, edit, hub_entry, new_entry, read};
 
