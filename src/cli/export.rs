@@ -17,7 +17,7 @@ pub(super) fn run(args: &ExportArgs, setting: &Setting<'_>) -> Result<(), Failur
     let exported = import::export(&setting.dirs, client, args.aggregate).map_err(|error| match error {
         ExportError::HubToml(error) => check::unreadable(&setting.dirs.config_file, &error),
         ExportError::Invalid(_) => Failure::new(Exit::Config, chain(&error)).hint("`hub check` says what is wrong"),
-        error => Failure::new(Exit::Failed, chain(&error)),
+        ExportError::World(error) => Failure::new(Exit::Failed, chain(&error)),
     })?;
     setting.out.bytes(exported.text.as_bytes())?;
     if exported.without_port.is_empty() {

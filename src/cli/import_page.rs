@@ -48,7 +48,7 @@ impl<'a> Page<'a> {
 
     /// The plan, as a page.
     pub(super) fn plan(&self, plan: &Plan) -> String {
-        let mut page = format!("{}\n", harmless(&self.summary(plan)));
+        let mut page = format!("{}\n", harmless(&Self::summary(plan)));
         let new: Vec<&Server> = plan.servers.iter().filter(|server| server.is_new).collect();
         if !new.is_empty() {
             page += &self.title(&format!("New servers in {}", self.path(&plan.config)));
@@ -66,7 +66,7 @@ impl<'a> Page<'a> {
         page
     }
 
-    fn summary(&self, plan: &Plan) -> String {
+    fn summary(plan: &Plan) -> String {
         let count = |is: fn(&Fate) -> bool| plan.entries().filter(|(_, entry)| is(&entry.fate)).count();
         let moving =
             count(|fate| matches!(fate, Fate::Rewritten { .. } | Fate::Overridden { .. } | Fate::Copied { .. }));

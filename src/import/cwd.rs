@@ -26,6 +26,12 @@ const FOLDER_OPTIONS: &[&str] = &[
 /// Options of interpreters whose value is not the script.
 const OPTIONS_WITH_VALUE: &[&str] =
     &["-r", "--require", "--import", "--loader", "-W", "-X", "--env-file", "--config", "-cp"];
+/// Programs that look for their project from the folder upwards.
+const PROJECT_PROGRAMS: &[&str] = &[
+    "npm", "pnpm", "yarn", "bun", "dotnet", "make", "just", "task", "cargo", "go", "gradle", "mvn", "composer",
+    "poetry", "pipenv", "pdm", "rye", "hatch", "bundle", "rails", "rake", "mix",
+];
+/// Ends of names that only files have.
 const SCRIPTS: &[&str] =
     &[".js", ".mjs", ".cjs", ".ts", ".mts", ".py", ".rb", ".php", ".sh", ".jar", ".dll", ".csproj"];
 /// Shells in shells; deeper ones are nobody's.
@@ -75,13 +81,7 @@ fn inspect<'a>(line: Line<'a, '_>, exists: &dyn Fn(&str) -> bool, depth: usize) 
         ("bun", Some(word)) if is_script(word) => script(args),
         ("deno", Some("run")) => script(&args[verb_at + 1..]),
         ("dotnet", Some(word)) if is_script(word) => script(args),
-        (
-            "npm" | "pnpm" | "yarn" | "bun" | "dotnet" | "make" | "just" | "task" | "cargo" | "go" | "gradle" | "mvn",
-            _,
-        )
-        | ("composer" | "poetry" | "pipenv" | "pdm" | "rye" | "hatch" | "bundle" | "rails" | "rake" | "mix", _) => {
-            project(command, args, FOLDER_OPTIONS)
-        }
+        (name, _) if PROJECT_PROGRAMS.contains(&name) => project(command, args, FOLDER_OPTIONS),
         _ if is_interpreter => interpreted(args, exists),
         _ => args.iter().copied().find(|arg| is_script(arg) && !is_anchored(arg)),
     };

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::write;
-use crate::clients::{self, Base, Bases, CLIENTS, Client, Entry, Place, Scope};
+use crate::clients::{self, Base, Bases, CLIENTS, Client, Entries, Entry, Place, Scope};
 use crate::limits::{IMPORT_FILE_BYTES_MAX, IMPORT_PROJECTS_MAX};
 
 /// The folders of this user.
@@ -79,6 +79,15 @@ pub(super) enum Content {
     Unusable(String),
 }
 
+// === impl Source ===
+
+impl Source {
+    /// Where in the file its entries are.
+    fn entries(&self) -> &'static [Entries] {
+        self.client.places[self.place].shape.entries
+    }
+}
+
 // === impl Home ===
 
 impl Home {
@@ -121,7 +130,7 @@ impl Home {
                 wanted.files.iter().map(|file| self.named(file, wanted.from)).collect();
             return Ok(sources?.into_iter().filter(|source| seen.insert(source.real.clone())).collect());
         }
-        let mut found = Found { sources: Vec::new(), seen: BTreeSet::new() };
+        let mut found = Found { sources: Vec::new() };
         let of = |client: &&'static Client| wanted.from.is_none_or(|from| from.id == client.id);
         for client in CLIENTS.iter().filter(of) {
             found.places(self, client, None);
@@ -149,36 +158,32 @@ impl Home {
     }
 
     fn named(&self, file: &Path, from: Option<&'static Client>) -> Result<Source, Error> {
-        let path = self.here.join(file);
+        let path = self.here.join(file.strip_prefix(".").unwrap_or(file));
         if !path.exists() {
             return Err(Error::Absent(path));
         }
-        let (client, place) = match (from, clients::guess(&path)) {
-            (None, Some((client, place))) => (client, position(client, place)),
-            (Some(from), Some((client, place))) if client.id == from.id => (client, position(client, place)),
-            (Some(from), _) => (from, by_format(from, &path)),
+        let guessed = clients::guess(&path).map(|(client, place)| (client, position(client, place)));
+        let guessed = guessed.filter(|(client, _)| from.is_none_or(|from| from.id == client.id));
+        let (client, place) = match (guessed, from) {
+            (Some(known), _) => known,
+            (None, Some(from)) => (from, by_format(from, &path)),
             (None, None) => by_text(&path).ok_or_else(|| Error::Unknown(path.clone()))?,
         };
         let told = &client.places[place];
-        let is_users = |bases: Option<PathBuf>| bases.is_some_and(|place| same(&place, &path));
-        let project = match told.scope {
-            Scope::User | Scope::Managed if from.is_none() || is_users(self.path(told, None)) => {
-                // A copy of a user's file in another place is read as that file.
-                None
-            }
-            _ => Some(root(&path, told)).map(|root| fs::canonicalize(&root).unwrap_or(root)),
-        };
-        look(client, place, project, &path).ok_or(Error::Absent(path))
+        // A copy of a user's file in another place is read as that file; one in nobody's place is its folder's.
+        let is_users = guessed.is_some() && told.scope != Scope::Project;
+        let root = (!is_users).then(|| root(&path, told)).map(|root| fs::canonicalize(&root).unwrap_or(root));
+        look(client, place, root, &path).ok_or(Error::Absent(path))
     }
 }
 
 struct Found {
     sources: Vec<Source>,
-    seen: BTreeSet<PathBuf>,
 }
 
 impl Found {
-    /// The files of one client: the user's, or those of a project. A file that two clients read counts once.
+    /// The files of one client: the user's, or those of a project. Entries that two clients read in the same place count
+    /// once; two clients may also keep theirs in different places of one file.
     fn places(&mut self, home: &Home, client: &'static Client, project: Option<&Path>) {
         for (index, place) in client.places.iter().enumerate() {
             if (place.base == Base::Project) != project.is_some() {
@@ -186,7 +191,7 @@ impl Found {
             }
             for path in home.path(place, project).into_iter().flat_map(expand) {
                 let Some(source) = look(client, index, project.map(Path::to_owned), &path) else { continue };
-                if self.seen.insert(source.real.clone()) {
+                if !self.sources.iter().any(|known| known.real == source.real && known.entries() == source.entries()) {
                     self.sources.push(source);
                 }
             }
@@ -261,10 +266,6 @@ fn content(path: &Path) -> io::Result<Content> {
 
 fn position(client: &Client, place: &Place) -> usize {
     client.places.iter().position(|known| std::ptr::eq(known, place)).unwrap_or(0)
-}
-
-fn same(one: &Path, other: &Path) -> bool {
-    matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// The place of a client that a file fits best: the same name, else the same suffix, else the first.

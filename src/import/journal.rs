@@ -97,15 +97,19 @@ pub enum Of {
         /// Servers that were added.
         added: Vec<String>,
     },
-    /// A client's file.
-    Client {
-        /// [`crate::clients::Client::id`]
-        client: String,
-        /// Index of the place in the client's table.
-        place: usize,
-        /// Where the entries are.
-        entries: Vec<Vec<String>>,
-    },
+    /// A file of clients.
+    Clients(Vec<Part>),
+}
+
+/// The entries of one client in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// [`crate::clients::Client::id`]
+    pub client: String,
+    /// Index of the place in the client's table.
+    pub place: usize,
+    /// Where the entries are.
+    pub entries: Vec<Vec<String>>,
 }
 
 /// A file that is going to be changed.

@@ -40,7 +40,7 @@ const PROJECT_WORDS: &[&str] = &["${workspaceFolder", "${workspaceRoot", "${CLAU
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It can move in.
-    Server(NewServer),
+    Server(Box<NewServer>),
     /// It goes through hub already.
     Through(Reached),
     /// Not for hub.
@@ -57,7 +57,7 @@ pub(super) fn judge(found: &Found, place: Place<'_>) -> Verdict {
         Entry::Remote { url } => remote(url, place),
         Entry::Stdio(stdio) => match shim(stdio) {
             Some(reached) => Verdict::Through(reached),
-            None => server(stdio, place).map_or_else(Verdict::Left, Verdict::Server),
+            None => server(stdio, place).map_or_else(Verdict::Left, |server| Verdict::Server(Box::new(server))),
         },
     }
 }
@@ -148,9 +148,8 @@ fn needed_folder(
         (None, _) => Ok(None),
         (Some(_), Some(root)) => Ok(Some(root.to_owned())),
         (Some(_), None) => {
-            Err("what it starts depends on the folder of each session: give it a `cwd`, or move it into a \
-                                project's file"
-                .to_owned())
+            let why = "what it starts depends on the folder of each session";
+            Err(format!("{why}: write absolute paths, or move it into a project's file"))
         }
     }
 }

@@ -3,6 +3,8 @@
 //! In: arguments, URLs, lines of text. Out: the same with `***` where a secret is or may be. Owns nothing. PURE. May not:
 //! let a value pass that looks like a key because it stands in an unusual place.
 
+use std::fmt::Write as _;
+
 /// What stands for a secret.
 pub(super) const MASK: &str = "***";
 
@@ -183,7 +185,8 @@ pub(super) fn url(text: &str) -> String {
 /// A reference is shown: it names a secret and does not hold it.
 fn is_reference(text: &str) -> bool {
     let text = text.trim_start_matches("Bearer ").trim_start_matches("Basic ");
-    text.is_empty() || (text.starts_with("${") && text.ends_with('}') && !text.contains(":-"))
+    text.is_empty()
+        || (text.starts_with("${") && text.ends_with('}') && (!text.contains(":-") || text.ends_with(":-}")))
 }
 
 /// Whether a name says that its value is a secret.
@@ -324,9 +327,9 @@ fn mask_values(line: &str, all: bool) -> String {
             inner.clone_into(&mut name);
             shown.push_str(string);
         } else if (all || is_secret_name(&name)) && !inner.is_empty() && !is_reference(inner) {
-            shown.push_str(&format!("\"{MASK}\""));
+            let _ = write!(shown, "\"{MASK}\"");
         } else {
-            shown.push_str(&format!("\"{}\"", value(inner)));
+            let _ = write!(shown, "\"{}\"", value(inner));
         }
         rest = after;
     }

@@ -356,8 +356,9 @@ fn collect(sources: &Sources, ports: &Known, world: &World<'_>) -> (Vec<Item>, V
 /// What hub.toml would not take is left.
 fn group(items: &mut [Item], text: &str, config: &Config, world: &World<'_>) -> Result<Vec<Group>, String> {
     let known: Vec<&str> = config.servers.iter().map(|entry| entry.name.as_str()).collect();
-    let trial_name =
-        |index: usize| (0..).map(|n| format!("import-{index}-{n}")).find(|name| !known.contains(&name.as_str()));
+    let trial_name = |index: usize| {
+        (0..=known.len()).map(|n| format!("import-{index}-{n}")).find(|name| !known.contains(&name.as_str()))
+    };
     let names: Vec<String> = (0..items.len()).filter_map(trial_name).collect();
     let mut trials: Vec<(&str, &NewServer)> = Vec::new();
     for (item, name) in items.iter().zip(&names) {
@@ -385,7 +386,7 @@ fn group(items: &mut [Item], text: &str, config: &Config, world: &World<'_>) -> 
             let is_same = |known: &&&str| identity.is_some() && identities.get(**known) == identity;
             let known = known.iter().find(is_same).map(|name| (*name).to_owned());
             let name = known.clone().unwrap_or_default();
-            groups.push((identity, Group { known, name, server: server.clone(), port: 0, entries: 0 }));
+            groups.push((identity, Group { known, name, server: (**server).clone(), port: 0, entries: 0 }));
             groups.len() - 1
         });
         let (_, group) = &mut groups[at];

@@ -4,7 +4,7 @@
 //! PURE but for what [`World`] asks. May not: change a file that the user's team reads, unless told to.
 
 use super::discover::{Content, Source};
-use super::journal::{Of, Wanted};
+use super::journal::{Of, Part, Wanted};
 use super::judge::{self, Reached, Verdict};
 use super::plan::{Item, Manner, Sources, World};
 use crate::clients::{self, Act, Edit, Entry, Target};
@@ -121,16 +121,13 @@ fn edit_of(sources: &Sources, item: &Item, hub: &str, target: &dyn Fn(usize) -> 
     let client = sources.all[item.source].client;
     let (server, url) = target(item.group.unwrap_or(0));
     let target = Target { server: &server, url: &url, hub };
-    match &item.by {
-        Some(at) => {
-            let shape = sources.claude.map_or(&sources.place(item.source).shape, |index| &sources.place(index).shape);
-            Edit { at: at.clone(), act: Act::Insert(clients::new_entry(client, shape, &item.found.name, target)) }
-        }
-        None => {
-            let shape = &sources.place(item.source).shape;
-            Edit { at: item.found.at.clone(), act: Act::Put(clients::hub_entry(client, shape, target)) }
-        }
-    }
+    let shape = &sources.place(item.source).shape;
+    let Some(at) = &item.by else {
+        return Edit { at: item.found.at.clone(), act: Act::Put(clients::hub_entry(client, shape, target)) };
+    };
+    let shape = sources.claude.map_or(shape, |index| &sources.place(index).shape);
+    let entry = clients::new_entry(client, shape, &item.found.name, target);
+    Edit { at: at.clone(), act: Act::Insert(entry) }
 }
 
 fn text_with(sources: &Sources, index: usize, edits: &[Edit]) -> Result<String, clients::EditError> {
@@ -148,23 +145,31 @@ pub(super) fn changes(
     hub: &str,
     target: &dyn Fn(usize) -> (String, String),
 ) -> Result<Vec<Wanted>, String> {
-    let mut changes = Vec::new();
+    let mut changes: Vec<Wanted> = Vec::new();
     for (index, source) in sources.all.iter().enumerate() {
         let of_file = items.iter().filter(|item| item.group.is_some() && target_file(sources, item) == Some(index));
         let edits: Vec<Edit> = of_file.map(|item| edit_of(sources, item, hub, target)).collect();
         if edits.is_empty() {
             continue;
         }
-        let text = text_with(sources, index, &edits).map_err(|why| format!("{}: {why}", source.path.display()))?;
+        let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", source.path.display());
+        let entries = edits.iter().map(|edit| edit.at.clone()).collect();
+        let part = Part { client: source.client.id.to_owned(), place: source.place, entries };
+        // Another client may have entries in the same file.
+        let known = changes.iter_mut().find(|change| change.path == source.real);
+        if let Some(Wanted { after: (bytes, _), of: Of::Clients(parts), .. }) = known {
+            let text = clients::decode(bytes).map_err(|why| wrong(&why))?;
+            let text = clients::edit(text, &sources.place(index).shape, &edits).map_err(|why| wrong(&why))?;
+            *bytes = text.into_bytes();
+            parts.push(part);
+            continue;
+        }
+        let text = text_with(sources, index, &edits).map_err(|why| wrong(&why))?;
         let (before, mode) = match &source.content {
             Content::Text { text, mode, .. } => (Some((text.clone().into_bytes(), *mode)), *mode),
             Content::Absent | Content::Unusable(_) => (None, 0o600),
         };
-        let of = Of::Client {
-            client: source.client.id.to_owned(),
-            place: source.place,
-            entries: edits.into_iter().map(|edit| edit.at).collect(),
-        };
+        let of = Of::Clients(vec![part]);
         changes.push(Wanted { path: source.real.clone(), before, after: (text.into_bytes(), mode), of });
     }
     Ok(changes)

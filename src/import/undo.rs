@@ -94,7 +94,12 @@ pub fn undo(state_dir: &Path, how: How) -> Result<Option<Undone>, apply::Error> 
     if !how.dry_run {
         journal.sweep()?;
     }
-    let Some(backup) = journal.newest()? else { return Ok(None) };
+    let Some(backup) = journal.newest()? else {
+        if !how.dry_run {
+            leave_no_trace(&journal, state_dir);
+        }
+        return Ok(None);
+    };
     let mut files: Vec<(PathBuf, Outcome)> = Vec::new();
     // hub.toml was written first; it goes last, when no client needs it.
     for record in backup.manifest.files.iter().rev() {
@@ -109,10 +114,16 @@ pub fn undo(state_dir: &Path, how: How) -> Result<Option<Undone>, apply::Error> 
     if undone.is_done() && !how.dry_run {
         let folders = backup.manifest.folders.clone();
         backup.forget()?;
-        journal.tidy();
+        leave_no_trace(&journal, state_dir);
         remove_folders(&folders);
     }
     Ok(Some(undone))
+}
+
+/// Removes the folders of hub's own that are empty; those that hold something stay.
+fn leave_no_trace(journal: &Journal, state_dir: &Path) {
+    journal.tidy();
+    remove_folders(&[state_dir.to_owned()]);
 }
 
 /// Why a file could not be taken back.
@@ -184,11 +195,14 @@ impl Texts {
     fn parts(&self, of: &Of) -> Result<Parts, Error> {
         match of {
             Of::Hub { added } => self.servers(added),
-            Of::Client { client, place, entries } => {
-                let place = clients::client(client).and_then(|client| client.places.get(*place));
-                let place =
-                    place.ok_or_else(|| Error::Edit(format!("this hub does not know the client `{client}`")))?;
-                self.entries(&place.shape, entries)
+            Of::Clients(parts) => {
+                let mut all = Parts { text: self.current.clone(), back: Vec::new(), left: Vec::new() };
+                for part in parts {
+                    let place = clients::client(&part.client).and_then(|client| client.places.get(part.place));
+                    let unknown = || Error::Edit(format!("this hub does not know the client `{}`", part.client));
+                    self.entries(&place.ok_or_else(unknown)?.shape, &part.entries, &mut all)?;
+                }
+                Ok(all)
             }
         }
     }
@@ -215,27 +229,26 @@ impl Texts {
     }
 
     /// With the entries that import wrote as they were, unless somebody changed them since.
-    fn entries(&self, shape: &Shape, entries: &[Vec<String>]) -> Result<Parts, Error> {
+    fn entries(&self, shape: &Shape, entries: &[Vec<String>], parts: &mut Parts) -> Result<(), Error> {
         let read = |text: &str| -> Result<Vec<Found>, Error> {
             clients::read(text, shape).map(|reading| reading.found).map_err(|why| Error::Edit(why.to_string()))
         };
         let (before, after, current) = (read(&self.before)?, read(&self.after)?, read(&self.current)?);
         let at = |found: &[Found], path: &[String]| found.iter().find(|found| found.at == path).cloned();
-        let mut parts = Parts { text: self.current.clone(), back: Vec::new(), left: Vec::new() };
         for path in entries {
-            let name = path.last().cloned().unwrap_or_default();
             let (was, ours, is) = (at(&before, path), at(&after, path), at(&current, path));
             if is == was {
                 continue;
             }
+            let name = ours.as_ref().map(|ours| ours.name.clone()).unwrap_or_default();
             if is != ours {
                 parts.left.push(name);
                 continue;
             }
-            parts.text =
-                clients::restore(&parts.text, &self.before, shape, path).map_err(|why| Error::Edit(why.to_string()))?;
+            let restored = clients::restore(&parts.text, &self.before, shape, path);
+            parts.text = restored.map_err(|why| Error::Edit(why.to_string()))?;
             parts.back.push(name);
         }
-        Ok(parts)
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ fn secrets_of_a_command_line_are_masked() {
 fn harmless_words_stay() {
     for given in [
         "npx|-y|@modelcontextprotocol/server-sequential-thinking",
-        "uvx|mcp-server-git|--repository|/home/me/work/monkey-author",
+        "uvx|mcp-server-git|--repository|/srv/me/monkey-author",
         "node|/opt/server/index.js|--keyboard|us",
         "docker|run|-i|--rm|ghcr.io/github/github-mcp-server:v0.12.1",
         "uvx|--from|git+https://example.com/me/x.git|x",

@@ -1,0 +1,315 @@
+//! Moving in and out: what `hub import`, `hub undo` and `hub export` do beside the texts (those are in `import_corpus`).
+//!
+//! In: files of clients. Out: a verdict per promise. Owns nothing. May not: start a server.
+
+use crate::support::user::{Thing, User, differences};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+const ONE: &str = "{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"npx\", \"args\": [\"a-mcp\"]}\n  }\n}\n";
+
+/// A `git` that does something else before it says that it tracks nothing: it is asked after all files were read.
+fn git_that(user: &User, does: &str) {
+    fs::remove_file(user.path("bin/git")).expect("a link");
+    user.write("bin/git", format!("#!/bin/sh\n{does}\nexit 1\n").as_bytes());
+    user.chmod("bin/git", 0o755);
+    // The script is run by a shell that looks for its own programs.
+    for program in ["sh", "cp", "cat"] {
+        let real = ["/bin", "/usr/bin"].map(|folder| Path::new(folder).join(program));
+        let real = real.into_iter().find(|path| path.exists()).expect("a program of every system");
+        let link = user.path(&format!("bin/{program}"));
+        std::os::unix::fs::symlink(real, link).expect("a link");
+    }
+}
+
+fn mode(user: &User, name: &str) -> u32 {
+    user.tree()[Path::new(name)].0
+}
+
+#[test]
+fn nothing_is_changed_without_a_yes() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    let before = user.tree();
+    let asked = user.cli(&["import"]);
+    assert_eq!(asked.code, 1, "{asked:?}");
+    assert!(asked.stdout.contains("New servers") && asked.stderr.contains("hint: `hub import --yes`"), "{asked:?}");
+    let document = user.cli(&["import", "--json"]);
+    assert_eq!((document.code, &document.json()["done"]), (1, &Value::Null));
+    assert_eq!(user.run(&["import", "--dry-run"]).stderr, "");
+    assert_eq!(differences(&before, &user.tree()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_first_import_makes_everything_and_undo_leaves_no_trace() {
+    let user = User::without_config();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    fs::remove_dir(user.path("hub")).expect("an empty folder");
+    let before = user.tree();
+    user.run(&["import", "--yes"]);
+    assert_eq!((mode(&user, "hub"), mode(&user, "hub/hub.toml")), (0o700, 0o600));
+    assert!(user.read("hub/hub.toml").contains("[hub]\n# port = 18900"));
+    assert!(user.run(&["check"]).stdout.contains("is fine: 1 server"));
+    for (path, (mode, thing)) in user.tree().iter().filter(|(path, _)| path.starts_with("state")) {
+        let wanted = if *thing == Thing::Folder { 0o700 } else { 0o600 };
+        assert_eq!(*mode, wanted, "{}", path.display());
+    }
+    user.run(&["undo"]);
+    assert_eq!(differences(&before, &user.tree()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_readable_hub_toml_becomes_private_and_readable_again() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.chmod("hub/hub.toml", 0o644);
+    user.run(&["import", "--yes"]);
+    assert_eq!(mode(&user, "hub/hub.toml"), 0o600, "secrets may be in it now");
+    user.run(&["undo"]);
+    assert_eq!(mode(&user, "hub/hub.toml"), 0o644);
+}
+
+#[test]
+fn an_invalid_hub_toml_stops_everything() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    for (text, said) in
+        [("[hub]\nprot = 1\n", "unknown key"), ("[hub\n", "hub.toml:1"), ("[servers.x]\n", "`command` is missing")]
+    {
+        user.write("hub/hub.toml", text.as_bytes());
+        let before = user.tree();
+        let output = user.cli(&["import", "--yes"]);
+        assert_eq!(output.code, 78, "{output:?}");
+        assert!(output.stderr.contains(said), "{output:?}");
+        assert_eq!(differences(&before, &user.tree()), Vec::<PathBuf>::new());
+    }
+    user.write("hub/hub.toml", user.hub_head().as_bytes());
+    user.chmod("hub/hub.toml", 0o666);
+    assert_eq!(user.cli(&["import", "--yes"]).code, 78, "others may write it");
+}
+
+#[test]
+fn named_files_that_are_of_no_use() {
+    let user = User::new();
+    user.write("project/what.json", b"{\"some\": \"settings\"}");
+    let absent = user.cli(&["import", "nothing.json"]);
+    assert!(absent.code == 1 && absent.stderr.contains("there is no file"), "{absent:?}");
+    let unknown = user.cli(&["import", "what.json"]);
+    assert!(unknown.code == 2 && unknown.stderr.contains("--from claude-code|"), "{unknown:?}");
+    assert_eq!(user.cli(&["import", "--from", "emacs"]).code, 2);
+    assert!(user.run(&["import", "what.json", "--from", "cursor"]).stdout.starts_with("Nothing to do"));
+}
+
+/// Somebody writes a file after it was read: it stays theirs, the others move, and the next import does the rest.
+#[test]
+fn a_concurrent_edit_is_kept() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.write("home/.cursor/mcp.json", ONE.replace("a-mcp", "b-mcp").as_bytes());
+    let theirs = ONE.replace("}\n}\n", "},\n  \"theirs\": 1\n}\n");
+    user.write("theirs.json", theirs.as_bytes());
+    let [from, to] = ["theirs.json", "project/.mcp.json"].map(|name| user.path(name).display().to_string());
+    git_that(&user, &format!("cp '{from}' '{to}'"));
+    let before = user.tree();
+    let output = user.cli(&["import", "--yes"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains(".mcp.json: it changed in the meantime"), "{output:?}");
+    assert!(output.stderr.contains("hint: run `hub import` again"), "{output:?}");
+    assert_eq!(user.read("project/.mcp.json"), theirs);
+    assert!(user.read("home/.cursor/mcp.json").contains("http://127.0.0.1:"));
+    assert!(user.run(&["check"]).stdout.contains("2 servers"));
+
+    git_that_tracks_nothing(&user);
+    let middle = user.tree();
+    user.run(&["import", "--yes"]);
+    let moved = user.read("project/.mcp.json");
+    assert!(moved.contains("http://127.0.0.1:") && moved.contains("\"theirs\": 1"), "{moved}");
+    user.run(&["undo"]);
+    assert_eq!(differences(&middle, &user.tree()), Vec::<PathBuf>::new());
+    user.run(&["undo"]);
+    let left = differences(&before, &user.tree());
+    assert!(left.iter().all(|path| path.starts_with("bin") || path.ends_with(".mcp.json")), "{left:?}");
+    assert_eq!(user.read("project/.mcp.json"), theirs);
+}
+
+fn git_that_tracks_nothing(user: &User) {
+    user.write("bin/git", b"#!/bin/sh\nexit 1\n");
+}
+
+/// hub.toml itself changes: then no client is sent to servers that are not in it.
+#[test]
+fn a_concurrent_edit_of_hub_toml_stops_everything() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.write("theirs.toml", format!("{}# theirs\n", user.hub_head()).as_bytes());
+    let [from, to] = ["theirs.toml", "hub/hub.toml"].map(|name| user.path(name).display().to_string());
+    git_that(&user, &format!("cat '{from}' > '{to}'"));
+    let before = user.tree();
+    let output = user.cli(&["import", "--yes"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(
+        output.stderr.contains("it changed in the meantime") && output.stderr.contains("nothing was changed"),
+        "{output:?}"
+    );
+    let changed = differences(&before, &user.tree());
+    let changed: Vec<_> = changed.into_iter().filter(|path| !path.starts_with("state")).collect();
+    assert_eq!(changed, [Path::new("hub/hub.toml")]);
+    assert!(user.read("hub/hub.toml").ends_with("# theirs\n"));
+    assert!(user.run(&["undo"]).stdout.starts_with("Nothing to undo"));
+}
+
+#[test]
+fn one_import_at_a_time() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    fs::create_dir(user.path("state")).expect("a folder");
+    let state = File::open(user.path("state")).expect("a folder");
+    state.lock().expect("free");
+    for args in [&["import", "--yes"][..], &["undo"]] {
+        let output = user.cli(args);
+        assert!(
+            output.code == 1 && output.stderr.contains("another `hub import` or `hub undo` is running"),
+            "{output:?}"
+        );
+    }
+    assert_eq!(user.read("project/.mcp.json"), ONE);
+    drop(state);
+    user.run(&["import", "--yes"]);
+}
+
+/// Claude Code writes its file all the time: what it wrote stays, and the entries can be put back alone.
+#[test]
+fn undo_of_a_file_that_changed_since() {
+    let user = User::new();
+    let claude = "{\n  \"numStartups\": 1,\n  \"mcpServers\": {\n    \"a\": {\"command\": \"npx\", \"args\": [\"a-mcp\"], \"env\": {\"K\": \"s3cr3t\"}},\n    \
+                  \"b\": {\"command\": \"npx\", \"args\": [\"b-mcp\"]}\n  }\n}\n";
+    user.write("home/.claude.json", claude.as_bytes());
+    user.write("project/.mcp.json", ONE.as_bytes());
+    let before = user.tree();
+    user.run(&["import", "--yes"]);
+    let moved = user.read("home/.claude.json");
+    let since = moved.replace("\"numStartups\": 1", "\"numStartups\": 2,\n  \"apiKey\": \"s3cr3t\"");
+    user.write("home/.claude.json", since.as_bytes());
+
+    let dry = user.cli(&["undo", "--dry-run"]);
+    assert!(dry.code == 1 && dry.stdout.contains("would be restored"), "{dry:?}");
+    let refused = user.cli(&["undo"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for said in [
+        "-  \"numStartups\": 1,",
+        "+  \"numStartups\": 2,",
+        "+  \"apiKey\": \"***\"",
+        "clients still read from its servers",
+    ] {
+        assert!(refused.stdout.contains(said), "{said}: {}", refused.stdout);
+    }
+    assert!(refused.stderr.contains("hint: `hub undo --entries`") && !refused.stdout.contains("s3cr3t"), "{refused:?}");
+    assert_eq!(user.read("home/.claude.json"), since);
+    assert_eq!(user.read("project/.mcp.json"), ONE, "the other file is back");
+    assert!(user.read("hub/hub.toml").contains("[servers.b]"), "a client still needs it");
+
+    user.run(&["undo", "--entries"]);
+    let wanted = claude.replace("\"numStartups\": 1", "\"numStartups\": 2,\n  \"apiKey\": \"s3cr3t\"");
+    assert_eq!(user.read("home/.claude.json"), wanted);
+    assert_eq!(differences(&before, &user.tree()), [Path::new("home/.claude.json")]);
+}
+
+#[test]
+fn undo_of_entries_leaves_those_that_changed_since() {
+    let user = User::new();
+    let two = "{\"mcpServers\": {\"a\": {\"command\": \"npx\", \"args\": [\"a-mcp\"]}, \"b\": {\"command\": \"npx\", \"args\": [\"b-mcp\"]}}}\n";
+    user.write("home/.claude.json", two.as_bytes());
+    user.run(&["import", "--yes"]);
+    let moved: Value = serde_json::from_str(&user.read("home/.claude.json")).expect("JSON");
+    let mut since = moved.clone();
+    since["mcpServers"]["a"]["url"] = json!("https://mine.example.com/mcp");
+    user.write("home/.claude.json", since.to_string().as_bytes());
+    let output = user.cli(&["undo", "--entries", "--json"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    let files = &output.json()["undone"]["files"];
+    assert_eq!(files[0]["detail"], json!({"back": ["b"], "left": ["a"]}));
+    assert_eq!(files[1]["outcome"], "needed");
+    let now: Value = serde_json::from_str(&user.read("home/.claude.json")).expect("JSON");
+    assert_eq!(now["mcpServers"]["a"], since["mcpServers"]["a"]);
+    assert_eq!(now["mcpServers"]["b"], json!({"command": "npx", "args": ["b-mcp"]}));
+}
+
+/// hub.toml grew since (`hub add`): only what import added goes.
+#[test]
+fn undo_keeps_what_was_added_to_hub_toml_since() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.run(&["import", "--yes"]);
+    let since = format!("{}\n[servers.mine]\ncommand = \"mine\"\n", user.read("hub/hub.toml"));
+    user.write("hub/hub.toml", since.as_bytes());
+    let refused = user.cli(&["undo"]);
+    assert!(refused.code == 1 && refused.stdout.contains("+[servers.mine]"), "{refused:?}");
+    assert_eq!(user.read("project/.mcp.json"), ONE);
+    user.run(&["undo", "--entries"]);
+    assert_eq!(user.read("hub/hub.toml"), format!("{}\n[servers.mine]\ncommand = \"mine\"\n", user.hub_head()));
+}
+
+#[test]
+fn undo_goes_back_one_import_at_a_time() {
+    let user = User::new();
+    let files = ["home/.cursor/mcp.json", "home/.junie/mcp/mcp.json", "home/.lmstudio/mcp.json"];
+    let text = |file: &str| ONE.replace("a-mcp", file.rsplit('.').nth(1).expect("a name"));
+    for file in files {
+        user.write(file, text(file).as_bytes());
+        user.run(&["import", "--yes"]);
+    }
+    for (left, file) in files.iter().enumerate().rev() {
+        let output = user.run(&["undo"]);
+        assert_eq!(output.stdout.contains("Another `hub undo`"), left > 0, "{output:?}");
+        for (at, other) in files.iter().enumerate() {
+            assert_eq!(user.read(other) == text(other), at >= left, "{other} after undo of {file}");
+        }
+        assert_eq!(user.read("hub/hub.toml").matches("[servers.").count(), left);
+    }
+    assert_eq!(user.run(&["undo", "--json"]).json()["undone"], Value::Null);
+    assert!(!user.path("state").exists());
+}
+
+#[test]
+fn a_plan_of_many_entries_fits_the_page() {
+    let user = User::new();
+    let entries: Vec<String> = (0..50)
+        .map(|n| format!("\"server-number-{n:02}\": {{\"command\": \"npx\", \"args\": [\"-y\", \"@some-scope/a-rather-long-name-{n:02}\", \"--option\", \"value\"], \"env\": {{\"SOME_TOKEN\": \"${{SOME_TOKEN}}\"}}}}"))
+        .collect();
+    user.write("home/.claude.json", format!("{{\"mcpServers\": {{{}}}}}", entries.join(",\n")).as_bytes());
+    let page = user.run(&["import", "--dry-run"]).stdout;
+    assert!(page.starts_with("50 entries of your clients: 50 new servers of hub.\n"), "{page}");
+    let long: Vec<&str> = page.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(long.is_empty(), "{long:#?}");
+    assert!(page.lines().count() < 180, "{} lines", page.lines().count());
+}
+
+#[test]
+fn export_is_what_import_writes() {
+    let user = User::new();
+    user.write("home/.claude.json", ONE.as_bytes());
+    user.run(&["import", "--yes"]);
+    let url = format!("http://127.0.0.1:{}/mcp", user.port + 1);
+    let claude = user.run(&["export"]).json();
+    let moved: Value = serde_json::from_str(&user.read("home/.claude.json")).expect("JSON");
+    assert_eq!(claude["mcpServers"], moved["mcpServers"]);
+    assert_eq!(user.run(&["export", "--client", "codex"]).stdout, format!("[mcp_servers.a]\nurl = \"{url}\"\n"));
+    let all = user.run(&["export", "--client", "cursor", "--aggregate"]).json();
+    assert_eq!(all, json!({"mcpServers": {"hub": {"url": format!("http://127.0.0.1:{}/mcp", user.port)}}}));
+    let shim = user.run(&["export", "--client", "claude-desktop", "--aggregate"]).json();
+    assert_eq!(shim["mcpServers"]["hub"]["args"], json!(["connect"]));
+    user.write("hub/hub.toml", format!("{}[servers.a]\ncommand = \"x\"\n", user.hub_head()).as_bytes());
+    let without = user.cli(&["export"]);
+    assert!(without.code == 1 && without.stderr.contains("not given a port yet to: a"), "{without:?}");
+}
+
+/// A port that something else listens on is not given to a server.
+#[test]
+fn ports_are_free_when_they_are_given() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    let _other = std::net::TcpListener::bind(("127.0.0.1", user.port + 1)).expect("a free port");
+    user.run(&["import", "--yes"]);
+    assert!(user.read("hub/hub.toml").contains(&format!("port = {}\n", user.port + 2)));
+}
