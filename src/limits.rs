@@ -336,3 +336,9 @@ pub const DIFF_LINE_CHARS_MAX: usize = 160;
 pub const ADD_PATIENCE: Duration = Duration::from_secs(90);
 /// How often it looks.
 pub const ADD_LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Less free room than this where the state is, and `hub doctor` says so.
+pub const DOCTOR_DISK_BYTES_MIN: u64 = 200 << 20;
+/// More bytes of logs than this, and `hub doctor` says so.
+pub const DOCTOR_LOG_BYTES_MAX: u64 = 1 << 30;
+/// A server that was left behind has this long to leave before it is killed.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(3);

@@ -144,7 +144,7 @@ fn report(name: &str, now: &AboutServer, setting: &Setting<'_>) -> Result<(), Fa
 fn connect(name: &str, url: Option<String>, setting: &Setting<'_>) {
     match url {
         Some(url) => {
-            setting.out.note(&format!("Claude Code connects with: claude mcp add --transport http {name} {url}"))
+            setting.out.note(&format!("Claude Code connects with: claude mcp add --transport http {name} {url}"));
         }
         None => setting.out.note("`hub status` shows its URL once hub runs"),
     }

@@ -166,6 +166,19 @@ Examples:
         after_help = "hub also does this by itself when the file is saved; a file with a mistake changes nothing."
     )]
     Reload,
+    /// Find out what does not work, and what to do about it
+    #[command(after_help = "\
+Looks at hub.toml, the daemon, ports, PATH, every server, the clients, and the disk. Exits with 1 when something fails.
+
+`--orphans` looks for MCP servers whose client is gone: no parent, no terminal, nobody at the other end of their pipe. \
+Those of a hub are never among them. `--kill` ends the ones that are shown, after asking.
+
+Examples:
+  hub doctor
+  hub doctor --json | jq '.findings[] | select(.level == \"fail\")'
+  hub doctor --orphans
+  hub doctor --orphans --kill 4711 4712")]
+    Doctor(DoctorArgs),
     /// Serve one client over stdin and stdout, for clients that speak nothing else
     #[command(after_help = "\
 For Claude Desktop, Junie and other clients that start their servers themselves: the process is small, and shares the \
@@ -358,6 +371,27 @@ pub struct AddArgs {
 pub struct NameArgs {
     /// The server
     pub name: String,
+}
+
+/// `hub doctor`
+#[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
+pub struct DoctorArgs {
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Show MCP servers that their clients left behind
+    #[arg(long)]
+    pub orphans: bool,
+    /// End them
+    #[arg(long, requires = "orphans")]
+    pub kill: bool,
+    /// Do not ask
+    #[arg(long, short, requires = "kill")]
+    pub yes: bool,
+    /// Only these
+    #[arg(value_name = "PID", requires = "orphans")]
+    pub pids: Vec<u32>,
 }
 
 /// `hub connect`

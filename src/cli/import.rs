@@ -41,11 +41,11 @@ pub(super) fn run(args: &ImportArgs, setting: &Setting<'_>) -> Result<(), Failur
 }
 
 /// Is there somebody to ask?
-fn is_asking() -> bool {
+pub(super) fn is_asking() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-fn asked(setting: &Setting<'_>) -> Result<bool, Failure> {
+pub(super) fn asked(setting: &Setting<'_>) -> Result<bool, Failure> {
     if !is_asking() {
         return Ok(false);
     }

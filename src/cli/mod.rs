@@ -9,6 +9,7 @@ mod arguments;
 mod call;
 mod check;
 mod connect;
+mod doctor;
 mod down;
 mod edit;
 mod entry;
@@ -72,6 +73,7 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
         Verb::Status(status) => block_on(status::run(&status, &setting()?)),
         Verb::Tools(tools) => block_on(tools::run(&tools, &setting()?)),
         Verb::Call(call) => block_on(call::run(&call, &setting()?)),
+        Verb::Doctor(doctor) => block_on(Box::pin(doctor::run(&doctor, &setting()?))),
         Verb::Add(add) => block_on(Box::pin(add::run(&add, &setting()?))),
         Verb::Remove(server) => block_on(add::remove(&server.name, &setting()?)),
         Verb::Restart(server) => block_on(tell::server("restart", &server.name, &setting()?)),

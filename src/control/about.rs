@@ -19,6 +19,7 @@ pub(super) fn now(desk: &Desk) -> About {
         pid: std::process::id(),
         config: facts.config.display().to_string(),
         url: facts.url.clone(),
+        path: std::env::var("PATH").ok(),
         config_error: facts.config_error.clone(),
         servers: registry.servers().iter().map(|server| one(server, &facts)).collect(),
     }

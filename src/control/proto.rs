@@ -151,6 +151,8 @@ pub struct About {
     pub config: String,
     /// Its hub endpoint without a path: `http://127.0.0.1:18900`.
     pub url: String,
+    /// Where it looks for programs.
+    pub path: Option<String>,
     /// Why the last change of hub.toml was refused.
     pub config_error: Option<String>,
     /// In the order of hub.toml.

@@ -227,8 +227,8 @@ static CAUSES: &[Cause] = &[
 /// The cause of a failure, if it is one of the common ones.
 pub fn cause(message: &str) -> Option<&'static Cause> {
     let text = message.to_lowercase();
-    let says = |pattern: &&str| pattern.split(" & ").all(|word| text.contains(word));
-    CAUSES.iter().find(|cause| cause.says.iter().any(|pattern| says(pattern)))
+    let says = |pattern: &&'static str| pattern.split(" & ").all(|word| text.contains(word));
+    CAUSES.iter().find(|cause| cause.says.iter().any(says))
 }
 
 /// What to do about a failure, if it is a common one.

@@ -84,7 +84,7 @@ const KEY_STARTS: &[&str] = &[
 const KEY_CHARS_MIN: usize = 20;
 
 /// A command line for a person, each argument masked where needed and quoted where a shell would want it.
-pub(super) fn command_line(command: &str, args: &[String]) -> String {
+pub fn command_line(command: &str, args: &[String]) -> String {
     let mut words = vec![quoted(&value(command))];
     let mut secret_next = false;
     for arg in args {

@@ -31,6 +31,7 @@ pub use apply::{Done, Error as ApplyError, apply};
 pub use connected::{Link, LinkedEntry, LinkedFile, connected};
 pub use discover::{Error as DiscoverError, Home, Wanted as Selection};
 pub use export::{ExportError, Exported, export};
+pub use mask::command_line as shown_command;
 pub use plan::{EntryPlan, Error as PlanError, Fate, File, Manner, Plan, Server};
 pub use undo::{How, Outcome, Undone, undo};
 pub use world::{Error, prepare};

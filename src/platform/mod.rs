@@ -19,3 +19,4 @@ mod procfs;
 pub mod rlimits;
 pub mod signals;
 pub mod sockets;
+pub mod strays;

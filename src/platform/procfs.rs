@@ -103,6 +103,22 @@ mod linux {
         Some(String::from_utf8_lossy(&name).trim_end().to_owned())
     }
 
+    /// The command line of a process, word by word; empty for one that ended or may not be looked at.
+    pub(in super::super) fn command(pid: u32) -> Vec<String> {
+        let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = text.strip_suffix(b"\0").unwrap_or(&text).split(|byte| *byte == 0);
+        words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    }
+
+    /// Whether a process has a terminal that could still talk to it.
+    pub(in super::super) fn has_terminal(pid: u32) -> bool {
+        let Ok(text) = fs::read(format!("/proc/{pid}/stat")) else { return false };
+        let after_name = memchr::memrchr(b')', &text).map_or(0, |at| at + 1);
+        let rest = String::from_utf8_lossy(&text[after_name..]).into_owned();
+        // Field 7 of proc_pid_stat(5); 0 is none.
+        rest.split_ascii_whitespace().nth(4).is_some_and(|terminal| terminal != "0")
+    }
+
     /// Proportional set size in bytes: pages shared by n processes count 1/n.
     pub(in super::super) fn pss_bytes(pid: u32) -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;

@@ -147,7 +147,7 @@ fn read_pid(mut file: File) -> Option<u32> {
 
 /// `NAME (pid N)` of the process that listens on a port, as far as this user may see it.
 #[cfg(target_os = "linux")]
-fn holder(address: SocketAddr) -> Option<String> {
+pub fn holder(address: SocketAddr) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let text = fs::read_to_string(table).ok()?;
         text.lines().find_map(|line| listening_inode(line, address.port()))
@@ -160,8 +160,9 @@ fn holder(address: SocketAddr) -> Option<String> {
     Some(format!("{} (pid {pid})", super::procfs::name(pid).unwrap_or_default()))
 }
 
+/// Nobody can be seen here.
 #[cfg(not(target_os = "linux"))]
-fn holder(_address: SocketAddr) -> Option<String> {
+pub fn holder(_address: SocketAddr) -> Option<String> {
     None
 }
 

@@ -23,6 +23,7 @@ mod cli;
 mod cold_start;
 mod connect;
 mod crash;
+mod doctor;
 mod eras;
 mod handshake;
 mod http_rules;

@@ -1,0 +1,49 @@
+//! Clients that still start a copy of a server that hub runs.
+//!
+//! In: the config files of all clients. Out: findings. Owns nothing. May not: change them (that is `hub import`).
+
+use std::collections::BTreeMap;
+
+use crate::import::{Link, connected};
+use crate::platform::dirs::Dirs;
+
+use super::Finding;
+
+pub(super) fn copies(dirs: &Dirs) -> Vec<Finding> {
+    const ABOUT: &str = "clients";
+    let files = match connected(dirs) {
+        Ok(files) => files,
+        Err(error) => return vec![Finding::warn(ABOUT, format!("the clients cannot be looked at: {error}"))],
+    };
+    let mut through: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for file in &files {
+        if let Some(why) = &file.unreadable {
+            findings.push(Finding::warn(ABOUT, format!("{} ({}): {why}", file.client.title, file.path.display())));
+        }
+        let mut copies = Vec::new();
+        for entry in &file.entries {
+            match &entry.link {
+                Link::Hub { .. } => *through.entry(file.client.title).or_default() += 1,
+                Link::Copy { .. } => copies.push(format!("`{}`", entry.name)),
+                Link::Own | Link::Other { .. } => {}
+            }
+        }
+        if !copies.is_empty() {
+            let (verb, own) =
+                if copies.len() == 1 { ("is", "a copy of its own") } else { ("are", "copies of its own") };
+            let what = format!(
+                "{} starts {own}: {} in {} {verb} not through hub",
+                file.client.title,
+                copies.join(", "),
+                file.path.display()
+            );
+            findings.push(Finding::warn(ABOUT, what).hint("`hub import` moves them; then restart the client"));
+        }
+    }
+    if !through.is_empty() {
+        let shown: Vec<String> = through.iter().map(|(client, count)| format!("{client} ({count})")).collect();
+        findings.insert(0, Finding::ok(ABOUT, format!("through hub: {}", shown.join(", "))));
+    }
+    findings
+}

@@ -1,0 +1,217 @@
+//! `hub doctor`: what is wrong is found, with a hint; and orphans are told from everybody else.
+//!
+//! In: things that are wrong on purpose, processes that are left behind on purpose. Out: findings; the end of exactly those
+//! processes. Owns what it starts. May not: end, or be confused by, a process of another test.
+
+use crate::support::hub::Output;
+use crate::support::setup::fake_server;
+use crate::support::{Fake, Hub, Setup, Value, eventually, json, procs, stays};
+use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The findings but for those about orphans of this machine.
+fn findings(hub: &Hub) -> (i32, Vec<Value>) {
+    let output = hub.cli(&["doctor", "--json"]);
+    let findings = output.json()["findings"].as_array().cloned().expect("a list");
+    (output.code, findings.into_iter().filter(|finding| finding["about"] != "orphans").collect())
+}
+
+fn find(findings: &[Value], about: &str, level: &str) -> Value {
+    let found = findings.iter().find(|finding| finding["about"] == about && finding["level"] == level);
+    found.cloned().unwrap_or_else(|| panic!("no {level} about {about} in {findings:#?}"))
+}
+
+fn hint(finding: &Value) -> String {
+    finding["hint"].as_str().unwrap_or_else(|| panic!("no hint in {finding}")).to_owned()
+}
+
+#[test]
+fn all_is_well() {
+    let hub = Hub::start(Setup::of([Fake::new("a"), Fake::new("b").lazy()]).impatient());
+    hub.wait_state("a", "ready");
+    std::fs::set_permissions(hub.config_path(), PermissionsExt::from_mode(0o600)).expect("a file");
+    let (code, findings) = findings(&hub);
+    assert_eq!(code, 0, "{findings:#?}");
+    for about in ["config", "hub", "ports", "disk", "server a", "server b"] {
+        find(&findings, about, "ok");
+    }
+    assert!(findings.iter().all(|finding| finding["level"] != "fail"), "{findings:#?}");
+    let page = hub.run(&["doctor"]).stdout;
+    assert!(page.contains("ok    server a: ready") && !page.contains('\u{1b}'), "{page}");
+}
+
+#[test]
+fn servers_that_fail() {
+    let hub = Hub::start(
+        Setup::of([
+            Fake::new("good"),
+            Fake::new("missing").command("no-such-program-at-all", &[]),
+            Fake::new("key").arg("--init-error", "BRAVE_API_KEY environment variable is required"),
+            Fake::new("unset").key("env", "{ T = \"${NO_SUCH_VARIABLE_AT_ALL}\" }"),
+            Fake::new("module").command("sh", &["-c", "echo \"ModuleNotFoundError: No module named 'x'\" >&2; exit 1"]),
+            Fake::new("off").command("no-such-program-at-all", &[]).key("enabled", "false"),
+        ])
+        .impatient(),
+    );
+    hub.wait_state("good", "ready");
+    for name in ["missing", "key", "module"] {
+        eventually("a failure", || hub.server(name)["last_failure"].is_object().then_some(()));
+    }
+    let (code, findings) = findings(&hub);
+    assert_eq!(code, 1);
+    find(&findings, "server good", "ok");
+    for (name, told) in [
+        ("missing", "does not find the program"),
+        ("key", "key or token"),
+        ("unset", "env_file"),
+        ("module", "Python package"),
+    ] {
+        let finding = find(&findings, &format!("server {name}"), "fail");
+        assert!(hint(&finding).contains(told), "{finding}");
+    }
+    let module = find(&findings, "server module", "fail");
+    assert!(module["lines"].to_string().contains("No module named"), "the end of stderr: {module}");
+    let unset = find(&findings, "server unset", "fail");
+    assert!(unset["what"].to_string().contains("NO_SUCH_VARIABLE_AT_ALL"), "{unset}");
+    assert!(!findings.iter().any(|finding| finding["about"] == "server off"), "{findings:#?}");
+    let page = hub.cli(&["doctor"]);
+    assert_eq!(page.code, 1);
+    assert!(page.stdout.contains("fail  server missing") && page.stderr.contains("things do not work"), "{page:?}");
+}
+
+#[test]
+fn hub_and_its_surroundings() {
+    let mut hub = Hub::prepare(Setup::one().fixed_ports());
+    let text = std::fs::read_to_string(hub.config_path()).expect("a file");
+    let port: u16 = text.lines().find_map(|line| line.strip_prefix("port = ")?.parse().ok()).expect("a port");
+    let (code, before) = findings(&hub);
+    assert_eq!(code, 1);
+    assert!(hint(&find(&before, "hub", "fail")).contains("`hub up`"));
+    find(&before, "ports", "ok");
+    find(&before, "server a", "ok");
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("free");
+    let taken = find(&findings(&hub).1, "ports", "fail");
+    assert!(taken["what"].to_string().contains(&format!("port {port} of hub")), "{taken}");
+    if cfg!(target_os = "linux") {
+        assert!(taken["what"].to_string().contains(&format!("(pid {})", std::process::id())), "{taken}");
+    }
+    drop(listener);
+
+    std::fs::set_permissions(hub.config_path(), PermissionsExt::from_mode(0o644)).expect("a file");
+    std::fs::set_permissions(hub.path("state"), PermissionsExt::from_mode(0o755)).expect("a folder");
+    let (_, open) = findings(&hub);
+    assert!(hint(&find(&open, "config", "warn")).contains("chmod 600"));
+    assert!(hint(&find(&open, "disk", "warn")).contains("chmod 700"));
+
+    hub.serve();
+    hub.write_config_text(&text.replace("[hub]", "[hub]\nprot = 1"));
+    eventually("it was refused", || {
+        let (_, refused) = findings(&hub);
+        let about_hub = refused.iter().find(|finding| finding["about"] == "hub" && finding["level"] == "fail").cloned();
+        about_hub.map(|finding| assert!(finding["what"].to_string().contains("prot"), "{finding}"))
+    });
+    assert!(hint(&find(&findings(&hub).1, "config", "fail")).contains("`hub check`"));
+    hub.stop();
+    std::fs::remove_file(hub.config_path()).expect("a file");
+    assert!(hint(&find(&findings(&hub).1, "config", "fail")).contains("`hub up`"));
+}
+
+/// A client that still starts what hub runs.
+#[test]
+fn copies_of_clients() {
+    let hub = Hub::start(Setup::of([Fake::new("a")]));
+    let config = hub.run(&["status", "--json"]).json();
+    let url = config["servers"][0]["url"].clone();
+    let journal = hub.path("a.journal").display().to_string();
+    let copy = json!({"command": fake_server().display().to_string(), "args": ["--tag", "a", "--journal", journal]});
+    let entries = json!({"mcpServers": {"a": {"type": "http", "url": url}, "mine": copy}});
+    std::fs::write(hub.path("home/.claude.json"), entries.to_string()).expect("a file");
+    let (code, findings) = findings(&hub);
+    assert_eq!(code, 0, "{findings:#?}");
+    let warned = find(&findings, "clients", "warn");
+    assert!(warned["what"].to_string().contains("`mine`") && hint(&warned).contains("`hub import`"), "{warned}");
+    assert!(find(&findings, "clients", "ok")["what"].to_string().contains("Claude Code (1)"));
+}
+
+/// A process that was left behind: a stand-in for a server, whose parent and whose client are gone.
+struct Left {
+    pid: u32,
+    writer: Option<std::io::PipeWriter>,
+}
+
+impl Left {
+    /// `env` and the words of a command; its stdin is a pipe.
+    fn behind(hub: &Hub, env: &[(&str, &str)], words: &str) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let command = hub.command();
+        let mut shell = Command::new("sh");
+        shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.envs(env.iter().copied()).stdin(reader).stdout(Stdio::piped());
+        // A shell gives a job in the background no stdin unless it is told to.
+        shell.args(["-c", &format!("exec 3<&0; {words} <&3 3<&- >/dev/null 2>&1 & echo $!")]);
+        let mut shell = shell.spawn().expect("started");
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().expect("piped")).read_line(&mut line).expect("a pid");
+        shell.wait().expect("reaped");
+        Self { pid: line.trim().parse().expect("a pid"), writer: Some(writer) }
+    }
+
+    fn is_listed(&self, hub: &Hub) -> bool {
+        let listed = hub.run(&["doctor", "--orphans", "--json"]).json();
+        listed["orphans"].as_array().expect("a list").iter().any(|orphan| orphan["pid"] == self.pid)
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        procs::signal(self.pid, Signal::SIGKILL);
+    }
+}
+
+fn kill(hub: &Hub, more: &[&str], left: &Left) -> Output {
+    let pid = left.pid.to_string();
+    hub.cli(&[&["doctor", "--orphans", "--kill"], more, &[&pid]].concat())
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
+fn orphans() {
+    let hub = Hub::start(Setup::one());
+    // It reads no stdin, so it does not notice that its client is gone.
+    let server = "sh -c \"trap '' TERM; while :; do sleep 1; done\" mcp-server-forgotten --token s3cret-value-of-mine";
+    let mut left = Left::behind(&hub, &[("CLAUDE_PROJECT_DIR", "/x")], server);
+    assert!(!left.is_listed(&hub), "somebody has the other end of its pipe");
+    left.writer = None;
+    eventually("it is listed", || left.is_listed(&hub).then_some(()));
+    let page = hub.run(&["doctor", "--orphans", &left.pid.to_string()]).stdout;
+    assert!(page.contains("mcp-server-forgotten") && page.contains("CLAUDE_PROJECT_DIR"), "{page}");
+    assert!(!page.contains("s3cret"), "{page}");
+    // Same looks, but not left behind: no MCP name, a hub's own, one that reads from nothing.
+    let mut others = [
+        Left::behind(&hub, &[], "sh -c \"while :; do sleep 1; done\" something-else"),
+        Left::behind(&hub, &[("HUB_RUN", "x")], "sh -c \"while :; do sleep 1; done\" mcp-server-of-a-hub"),
+    ];
+    others.iter_mut().for_each(|other| other.writer = None);
+    stays("others are not listed", Duration::from_millis(200), || !others.iter().any(|other| other.is_listed(&hub)));
+    let child = hub.child_pid("a");
+    let listed = hub.run(&["doctor", "--orphans", "--json"]).json();
+    assert!(!listed["orphans"].as_array().expect("a list").iter().any(|orphan| orphan["pid"] == child));
+
+    // Nothing is ended without a yes; then only what was named, with what it started.
+    let unasked = kill(&hub, &[], &left);
+    assert_eq!(unasked.code, 1, "{unasked:?}");
+    assert!(unasked.stderr.contains("nothing was ended") && procs::is_alive(left.pid), "{unasked:?}");
+    let wrong = kill(&hub, &["--yes"], &others[0]);
+    assert_eq!(wrong.code, 1, "{wrong:?}");
+    assert!(wrong.stderr.contains("no MCP server that was left behind"), "{wrong:?}");
+    let below = procs::tree(left.pid, &hub.processes());
+    let ended = kill(&hub, &["--yes"], &left);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.contains("ended 1 server"), "{ended:?}");
+    assert!(below.iter().all(|pid| !procs::is_alive(*pid)), "with all that it started");
+    assert!(others.iter().all(|other| procs::is_alive(other.pid)) && procs::is_alive(child));
+    hub.session("a").echo("untouched");
+}
