@@ -259,28 +259,29 @@ pub fn client(id: &str) -> Option<&'static Client> {
     CLIENTS.iter().find(|client| client.id == id)
 }
 
-/// Whose file this is, for a file that a person names: by the end of its path first (the longest one that fits), then by
-/// the one name that all editors share, else `None`. Nothing is opened.
+/// Whose file this is, for a file that a person names: by the end of its path (of several the longest one), else by a
+/// name that only one client uses, else `None`. Nothing is opened.
 pub fn guess(path: &Path) -> Option<(&'static Client, &'static Place)> {
     let names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
+    let all = || CLIENTS.iter().flat_map(|client| client.places.iter().map(move |place| (client, place)));
     let fits = |place: &Place| {
-        let segments: Vec<&str> = place_path(place);
-        (!segments.is_empty() && segments.len() <= names.len())
+        let segments = segments(place);
+        !segments.is_empty()
+            && segments.len() <= names.len()
             && segments.iter().rev().zip(names.iter().rev()).all(|(segment, name)| matches(segment, name))
     };
-    let all = CLIENTS.iter().flat_map(|client| client.places.iter().map(move |place| (client, place)));
-    let mut best: Option<(&'static Client, &'static Place)> = None;
-    for (client, place) in all.filter(|(_, place)| fits(place)) {
-        let longer = best.is_none_or(|(_, best)| place_path(best).len() < place_path(place).len());
-        if longer {
-            best = Some((client, place));
-        }
-    }
-    best
+    // Of equally long ones the first.
+    let longest = all().filter(|(_, place)| fits(place)).rev().max_by_key(|(_, place)| segments(place).len());
+    longest.or_else(|| {
+        let name = names.last()?;
+        let mut named = all().filter(|(_, place)| segments(place).last() == Some(name));
+        let first = named.next()?;
+        named.all(|(client, _)| client.id == first.0.id).then_some(first)
+    })
 }
 
 /// The segments that a path ends with wherever its base lies: `.codex/config.toml`.
-fn place_path(place: &Place) -> Vec<&'static str> {
+fn segments(place: &Place) -> Vec<&'static str> {
     let home = if let Base::Env { home, .. } = place.base { home } else { "" };
     home.split('/').chain(place.path.split('/')).filter(|segment| !segment.is_empty()).collect()
 }

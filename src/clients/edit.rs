@@ -23,8 +23,8 @@ pub enum Act {
     Put(Fields),
     /// It goes, with its name; comments around it stay.
     Remove,
-    /// It is made, after the last entry of its table; tables on the way that do not exist are made too. Also in an
-    /// empty text. Only JSON so far.
+    /// It is made, after the last entry of its table; tables on the way that do not exist are made too, also in an
+    /// empty text. Into lists (Continue) nothing is inserted.
     Insert(Vec<(String, Json)>),
 }
 

@@ -262,10 +262,11 @@ fn stdio(node: &Node, command: &Node, keys: &Keys) -> Result<Stdio, String> {
     if let Some(more) = present(holder, args_key) {
         args.extend(texts(more, args_key)?);
     }
-    if let Some(ring) = keys.keyring_env.and_then(|key| present(node, key).map(|value| (key, value))) {
-        if !texts(ring.1, ring.0)?.is_empty() {
-            return Err(format!("`{}` names secrets that lie in the client's keyring, out of hub's reach", ring.0));
-        }
+    if let Some(key) = keys.keyring_env
+        && let Some(names) = present(node, key)
+        && !texts(names, key)?.is_empty()
+    {
+        return Err(format!("`{key}` names secrets that lie in the client's keyring, out of hub's reach"));
     }
     let passed_env = match keys.passed_env.and_then(|key| present(node, key).map(|value| (key, value))) {
         Some((key, value)) => texts(value, key)?,

@@ -34,28 +34,25 @@ pub fn to_hub(text: &str, expansion: Expansion, around: Around<'_>) -> Result<St
     let mut literal = String::new();
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
-        match placeholder(rest, expansion) {
-            Some((whole, inside)) => {
-                out_of_reach(whole)?;
-                match one(whole, inside, expansion, around)? {
-                    Said::Literal(text) => literal.push_str(&text),
-                    Said::Reference(reference) => {
-                        // `$` and `${` side by side would be the sign for a literal `${`.
-                        if literal.ends_with('$') {
-                            return Err(Reason(format!("hub.toml cannot say a `$` right before `{whole}`")));
-                        }
-                        said.push_str(&escaped(&literal));
-                        literal.clear();
-                        said.push_str(&reference);
-                    }
-                }
-                rest = &rest[whole.len()..];
+        let Some((whole, inside)) = placeholder(rest, expansion) else {
+            literal.push(next);
+            rest = &rest[next.len_utf8()..];
+            continue;
+        };
+        out_of_reach(whole)?;
+        match one(whole, inside, expansion, around)? {
+            Said::Literal(text) => literal.push_str(&text),
+            // `$` and `${` side by side would be the sign for a literal `${`.
+            Said::Reference(_) if literal.ends_with('$') => {
+                return Err(Reason(format!("hub.toml cannot say a `$` right before `{whole}`")));
             }
-            None => {
-                literal.push(next);
-                rest = &rest[next.len_utf8()..];
+            Said::Reference(reference) => {
+                said.push_str(&escaped(&literal));
+                literal.clear();
+                said.push_str(&reference);
             }
         }
+        rest = &rest[whole.len()..];
     }
     Ok(said + &escaped(&literal))
 }

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::braces::{Braces, Fate};
 use super::edit::{Act, Edit, EditError, in_order, nested, proved, with_value};
 use super::node::{Node, Pair, Value};
-use super::splice::{Comments, Layout, Splices, comments, indent, line_indent};
+use super::splice::{Comments, Layout, Splices, comments, indent, line_indent, line_number};
 use super::{Rejected, Unreadable};
 
 const BOM: &str = "\u{feff}";
@@ -60,8 +60,7 @@ fn body(text: &str) -> (usize, &str) {
 }
 
 fn syntax(body: &str, error: &ParseError) -> Unreadable {
-    let start = error.range().start.min(body.len());
-    let line = body.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = line_number(body, error.range().start);
     Unreadable::Syntax { line, what: error.kind().to_string() }
 }
 

@@ -77,6 +77,12 @@ impl Layout {
     }
 }
 
+/// The number of the line of a position, from 1.
+pub(super) fn line_number(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
+    memchr::memchr_iter(b'\n', before.as_bytes()).count() + 1
+}
+
 /// Where the line of a position begins.
 pub(super) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)

@@ -14,7 +14,9 @@ use super::Unreadable;
 use super::braces::{Braces, Fate};
 use super::edit::{Act, Edit, EditError, Fields, in_order, proved, with_value};
 use super::node::{Node, Pair, Value};
-use super::splice::{Comments, Layout, Splices, comments, line_end, line_indent, line_start, next_line, skip_blanks};
+use super::splice::{
+    Comments, Layout, Splices, comments, line_end, line_indent, line_number, line_start, next_line, skip_blanks,
+};
 
 const BOM: &str = "\u{feff}";
 const SIGNS: Comments = Comments::AnyHash;
@@ -39,8 +41,7 @@ fn parsed(text: &str) -> Result<(Node, Vec<Statement>), Unreadable> {
     let body = text.strip_prefix(BOM).unwrap_or(text);
     let offset = text.len() - body.len();
     let document = Document::parse(body).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(body.len()));
-        let line = body.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = line_number(body, error.span().map_or(0, |span| span.start));
         // The message may quote the text; its first line does not.
         let what = error.message().lines().next().unwrap_or("this is no TOML").to_owned();
         Unreadable::Syntax { line, what }
@@ -169,11 +170,7 @@ pub(super) fn restore(text: &str, original: &str, at: &[String]) -> Result<Strin
         // Comments of parts that went still stand below what is left.
         let (below, then_below) = (trivia(text, &now_statements, to.end), trivia(original, &then_statements, from.end));
         let moved = text[to.end..below].ends_with(&original[from.end..then_below]);
-        if moved && text[to.end..below].trim() != original[from.end..then_below].trim() {
-            (from.start..then_below, to.start..below)
-        } else {
-            (from, to)
-        }
+        if moved { (from.start..then_below, to.start..below) } else { (from, to) }
     } else {
         (old.span.clone(), current.span.clone())
     };
@@ -298,7 +295,9 @@ impl File<'_> {
         };
         let inside = comments(self.text, value, value.span.clone(), SIGNS);
         let indent = line_indent(self.text, statement.span.start);
-        inside.into_iter().map(|comment| format!("{}{}{indent}", &self.text[comment], self.layout.newline)).collect()
+        let newline = self.layout.newline;
+        let lines = inside.into_iter().flat_map(|comment| [&self.text[comment], newline, indent]);
+        lines.collect()
     }
 
     /// Deletes a statement; comments in and behind it stay. An empty line before a header goes with it.
@@ -399,9 +398,9 @@ impl File<'_> {
 /// A header and its lines.
 fn section(at: &[String], pairs: &[(String, Json)], newline: &str) -> String {
     let path: Vec<String> = at.iter().map(|key| bare(key)).collect();
-    let lines: String =
+    let lines: Vec<String> =
         pairs.iter().map(|(key, value)| format!("{} = {}{newline}", bare(key), written(value))).collect();
-    format!("[{}]{newline}{lines}", path.join("."))
+    format!("[{}]{newline}{}", path.join("."), lines.concat())
 }
 
 /// A key, quoted if it must be.

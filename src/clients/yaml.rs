@@ -160,7 +160,7 @@ impl File<'_> {
                     self.replace(edit, entry, pair, key, value, splices)?;
                 }
                 None if fields.drops(&pair.key) => {
-                    self.delete(edit, entry, pair.key_span.start, end_of(self.text, pair), splices)?
+                    self.delete(edit, entry, pair.key_span.start, end_of(self.text, pair), splices)?;
                 }
                 None => anchor = anchor.or(Some(pair)),
             }
@@ -205,11 +205,11 @@ impl File<'_> {
             comments(text, entry, pair.key_span.start..end, SIGNS).into_iter().map(|comment| &text[comment]).collect();
         let own_line = indent(text, pair.key_span.start).is_some();
         if own_line && !inside.is_empty() {
-            let lead: String = inside.iter().map(|comment| format!("{comment}{newline}{column}")).collect();
+            let lead: String = inside.iter().flat_map(|comment| [*comment, newline, column.as_str()]).collect();
             splices.insert(pair.key_span.start, lead);
         } else if !inside.is_empty() {
             // On the line of a dash: below it.
-            let lead: String = inside.iter().map(|comment| format!("{newline}{column}{comment}")).collect();
+            let lead: String = inside.iter().flat_map(|comment| [newline, column.as_str(), *comment]).collect();
             splices.insert(line_end(text, end), lead);
         }
         let key = if key == pair.key { text[pair.key_span.clone()].to_owned() } else { written(&Json::from(key)) };
@@ -279,14 +279,12 @@ impl File<'_> {
             self.braces(parent).edit(&fates, None, &[], splices);
             return Ok(());
         }
-        let (start, end) = match &parent.value {
-            Value::Map(pairs) => (pairs[index].key_span.start, end_of(self.text, &pairs[index])),
-            _ => {
-                let dash = self.text[..entry.span.start].trim_end().len();
-                let at_dash = self.text[..dash].ends_with('-');
-                let start = if at_dash { dash - 1 } else { entry.span.start };
-                (start, entry.span.end)
-            }
+        let (start, end) = if let Value::Map(pairs) = &parent.value {
+            (pairs[index].key_span.start, end_of(self.text, &pairs[index]))
+        } else {
+            let dash = self.text[..entry.span.start].trim_end().len();
+            let at_dash = self.text[..dash].ends_with('-');
+            (if at_dash { dash - 1 } else { entry.span.start }, entry.span.end)
         };
         self.delete(edit, parent, start, end, splices)?;
         if count == 1 {

@@ -4,6 +4,7 @@
 
 mod any;
 mod json;
+mod table;
 mod toml;
 mod yaml;
 
