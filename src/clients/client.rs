@@ -14,7 +14,8 @@ pub struct Client {
     pub id: &'static str,
     /// The name that people know.
     pub title: &'static str,
-    /// Where its files lie; the first one of a scope is what the client itself writes today.
+    /// Where its files lie; the first one of a scope is what the client itself writes today. Their numbers are
+    /// remembered between runs (an import that can be undone): new ones come last.
     pub places: &'static [Place],
     /// What it replaces in the text of an entry.
     pub expansion: Expansion,

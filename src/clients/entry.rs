@@ -3,6 +3,7 @@
 //! In: a document as a tree, and the shape of its file. Out: [`Found`] entries, each a program, a URL, or a reason why
 //! it is neither. Owns no state. May not: expand a placeholder, or quote a value in a reason (it could be a secret).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Unreadable;
@@ -160,11 +161,10 @@ fn maps(
 
 /// Without the pairs that a later one of the same key hides.
 fn last_ones(pairs: &[Pair]) -> impl Iterator<Item = &Pair> {
-    pairs
-        .iter()
-        .enumerate()
-        .filter(|(index, pair)| pairs[index + 1..].iter().all(|later| later.key != pair.key))
-        .map(|(_, pair)| pair)
+    let mut seen = HashSet::new();
+    let mut last: Vec<&Pair> = pairs.iter().rev().filter(|pair| seen.insert(pair.key.as_str())).collect();
+    last.reverse();
+    last.into_iter()
 }
 
 fn list(root: &Node, path: &[&str], keys: &Keys, found: &mut Vec<Found>) -> Result<(), Unreadable> {

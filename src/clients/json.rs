@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::braces::{Braces, Fate};
 use super::edit::{Act, Edit, EditError, in_order, nested, proved, with_value};
 use super::node::{Node, Pair, Value};
-use super::splice::{Comments, Layout, Splices, comments, indent, line_indent, line_number};
+use super::splice::{Comments, Layout, Splices, comments, indent, leaves, line_indent, line_number};
 use super::{Rejected, Unreadable};
 
 const BOM: &str = "\u{feff}";
@@ -45,13 +45,24 @@ pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
 pub(super) fn rejected(text: &str) -> Option<Rejected> {
     let (_, body) = body(text);
     match parse_to_ast(body, &CollectOptions::default(), &options(false)) {
-        Ok(parsed) if parsed.value.is_some() => None,
+        Ok(parsed) if parsed.value.is_some() => {
+            // The parser takes a tab within a text, and JSON does not.
+            let at = control_character(text, &parse(text).ok()?)?;
+            Some(Rejected { line: line_number(text, at), what: "A control character in a text".to_owned() })
+        }
         Ok(_) => Some(Rejected { line: 1, what: "the file is empty".to_owned() }),
         Err(error) => {
             let Unreadable::Syntax { line, what } = syntax(body, &error) else { return None };
             Some(Rejected { line, what })
         }
     }
+}
+
+fn control_character(text: &str, root: &Node) -> Option<usize> {
+    let mut words = Vec::new();
+    leaves(root, &mut words);
+    let inside = |word: std::ops::Range<usize>| Some(word.start + text[word].bytes().position(|byte| byte < b' ')?);
+    words.into_iter().find_map(inside)
 }
 
 /// The text after a byte order mark, and how long that is.

@@ -159,7 +159,7 @@ fn first_comment(text: &str, from: usize, gap: &str, signs: Comments) -> Option<
 }
 
 /// Spans of all keys and scalars, in the order of the text.
-fn leaves(node: &Node, found: &mut Vec<Range<usize>>) {
+pub(super) fn leaves(node: &Node, found: &mut Vec<Range<usize>>) {
     match &node.value {
         Value::List(items) => items.iter().for_each(|item| leaves(item, found)),
         Value::Map(pairs) => pairs.iter().for_each(|pair| {

@@ -5,6 +5,7 @@
 //! What has an anchor, an alias or a tag becomes [`Value::Odd`]: it means something elsewhere, so it is neither followed
 //! nor changed.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -23,6 +24,7 @@ struct Open {
     linked: bool,
     flow: bool,
     odd_keys: bool,
+    keys: HashSet<String>,
     key: Option<(String, Range<usize>)>,
     value: Value,
 }
@@ -92,7 +94,7 @@ impl Builder<'_> {
             return Err(syntax(line, "this is nested too deeply"));
         }
         let flow = self.text[start..].starts_with(['{', '[']);
-        self.open.push(Open { start, linked, flow, odd_keys: false, key: None, value });
+        self.open.push(Open { start, linked, flow, odd_keys: false, keys: HashSet::new(), key: None, value });
         Ok(())
     }
 
@@ -137,7 +139,7 @@ impl Builder<'_> {
                 };
                 open.odd_keys |= key.is_none();
                 let key = key.unwrap_or_default();
-                if !open.odd_keys && pairs.iter().any(|pair| pair.key == key) {
+                if !open.odd_keys && !open.keys.insert(key.clone()) {
                     return Err(syntax(line, "this key is there twice"));
                 }
                 open.key = Some((key, node.span));

@@ -217,6 +217,10 @@ fn a_file_that_its_client_refuses_is_told() {
     assert_eq!(reading.rejected.map(|rejected| rejected.line), Some(2));
     let reading = read("{\n \"mcpServers\": {\"a\": {\"command\": \"x\"},\n}}", shape).expect("readable");
     assert!(reading.rejected.is_some());
+    for (text, line) in [("{\n \"a\": \"x\ty\"}", 2), ("{\"a\": 'x'}", 1), ("{a: 1}", 1), ("{\"a\": 01}", 1), ("", 1)] {
+        let told = read(text, shape).map(|reading| reading.rejected.map(|rejected| rejected.line));
+        assert!(told.is_err() || told == Ok(Some(line)), "{text:?}: {told:?}");
+    }
     assert!(read("{\n // c\n}", &cursor().1.shape).expect("readable").rejected.is_none());
 }
 
@@ -230,6 +234,23 @@ fn what_does_not_parse_is_told_by_line() {
     assert_eq!(shape.to_string(), "`mcpServers` is a list, where a table of servers belongs");
     let deep = "[".repeat(100_000);
     assert!(read(&deep, &cursor().1.shape).is_err());
+}
+
+/// `~/.claude.json` grows to megabytes.
+#[test]
+fn large_files_are_no_trouble() {
+    let projects: Vec<String> = (0..5000)
+        .map(|i| {
+            format!(
+                "    \"/p/{i}\": {{\n      \"history\": [\"{}\"],\n      \"mcpServers\": {{}}\n    }}",
+                "x".repeat(200)
+            )
+        })
+        .collect();
+    let text = format!("{{\n  \"projects\": {{\n{}\n  }}\n}}\n", projects.join(",\n"));
+    let result = inserted(&text, claude_user(), &["projects", "/p/4000", "mcpServers", "s"]);
+    assert_eq!(read(&result, &claude_user().1.shape).expect("readable").found.len(), 1);
+    assert_eq!(result.lines().count(), text.lines().count() + 6);
 }
 
 #[test]
