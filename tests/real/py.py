@@ -6,6 +6,7 @@ stdin and stdout are those of ts.mjs.
 
 import asyncio
 import json
+import os
 import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,6 +15,7 @@ from importlib.metadata import version
 import mcp
 from mcp import types
 from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 
 MODERN = int(version("mcp").split(".")[0]) >= 2
 STEP_TIMEOUT = 90  # seconds
@@ -57,14 +59,18 @@ class Session:
         callbacks = {"sampling_callback": self.on_sampling, "elicitation_callback": self.on_elicitation}
         info = types.Implementation(name=f"hub-test-{self.name}", version="1.0.0")
         is_sse = self.url.endswith("/sse")  # the transport of 2024-11-05
+        program = None
+        if self.url.startswith("stdio "):
+            command, *args = self.url.split(" ")[1:]
+            program = StdioServerParameters(command=command, args=args, env=dict(os.environ))
         if MODERN:
             # No client cache: every step must reach hub.
-            server = sse_client(self.url) if is_sse else self.url
+            server = program or (sse_client(self.url) if is_sse else self.url)
             async with mcp.Client(server, client_info=info, cache=None, **callbacks) as self.client:
                 self.version = self.client.protocol_version
                 yield
-        elif is_sse:
-            async with sse_client(self.url) as (read, write):
+        elif is_sse or program:
+            async with stdio_client(program) if program else sse_client(self.url) as (read, write):
                 async with mcp.ClientSession(read, write, client_info=info, **callbacks) as self.client:
                     self.version = (await self.client.initialize()).protocolVersion
                     yield

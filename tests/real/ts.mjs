@@ -19,6 +19,7 @@ const one = () => {
   const { Client } = load("@modelcontextprotocol/sdk/client/index.js");
   const { SSEClientTransport } = load("@modelcontextprotocol/sdk/client/sse.js");
   const { StreamableHTTPClientTransport } = load("@modelcontextprotocol/sdk/client/streamableHttp.js");
+  const { StdioClientTransport } = load("@modelcontextprotocol/sdk/client/stdio.js");
   const types = load("@modelcontextprotocol/sdk/types.js");
   const requests = { [SAMPLING]: types.CreateMessageRequestSchema, [ELICITATION]: types.ElicitRequestSchema };
   return {
@@ -26,18 +27,21 @@ const one = () => {
     answer: (client, method, handler) => client.setRequestHandler(requests[method], handler),
     call: (client, params, options) => client.callTool(params, undefined, options),
     version: (_, transport) => transport.protocolVersion ?? "over SSE",
+    StdioClientTransport,
     SSEClientTransport,
     StreamableHTTPClientTransport,
   };
 };
 const two = (mode) => {
   const { Client, SSEClientTransport, StreamableHTTPClientTransport } = load("@modelcontextprotocol/client");
+  const { StdioClientTransport } = load("@modelcontextprotocol/client/stdio");
   const versionNegotiation = { mode: mode === "modern" ? { pin: "2026-07-28" } : mode };
   return {
     client: (info, options) => new Client(info, { ...options, versionNegotiation }),
     answer: (client, method, handler) => client.setRequestHandler(method, handler),
     call: (client, params, options) => client.callTool(params, options),
     version: (client) => client.getNegotiatedProtocolVersion(),
+    StdioClientTransport,
     SSEClientTransport,
     StreamableHTTPClientTransport,
   };
@@ -47,6 +51,16 @@ const sdk = mode ? two(mode) : one();
 
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 const texts = (blocks) => blocks.map((block) => block.text ?? `<${block.type ?? block.mimeType}>`).join("\n");
+
+/** A URL that ends in /sse means the transport of 2024-11-05; `stdio COMMAND ARG …`, a program to start. */
+function transportTo(url) {
+  if (url.startsWith("stdio ")) {
+    const [command, ...args] = url.split(" ").slice(1);
+    return new sdk.StdioClientTransport({ command, args, env: process.env });
+  }
+  const Transport = url.endsWith("/sse") ? sdk.SSEClientTransport : sdk.StreamableHTTPClientTransport;
+  return new Transport(new URL(url));
+}
 
 /** One session: a connected client, and what it was asked for by the server. */
 async function open({ name, url, rounds }) {
@@ -63,9 +77,7 @@ async function open({ name, url, rounds }) {
     asked.push(params.message);
     return { action: "accept", content: Object.fromEntries(params.requestedSchema.required.map((key) => [key, name])) };
   });
-  // A URL that ends in /sse means the transport of 2024-11-05.
-  const Transport = url.endsWith("/sse") ? sdk.SSEClientTransport : sdk.StreamableHTTPClientTransport;
-  const transport = new Transport(new URL(url));
+  const transport = transportTo(url);
   await client.connect(transport, { timeout: STEP_TIMEOUT });
   return { name, rounds, client, transport, asked };
 }

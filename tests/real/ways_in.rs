@@ -1,4 +1,5 @@
-//! Every way in with a published client: the old transport, one server by path, all servers together.
+//! Every way in with a published client: the old transport, one server by path, all servers together,
+//! and stdio.
 //!
 //! In: the pinned packages. Out: lists, calls, progress and questions right by each way, with one child behind all. State:
 //! a private home. May not: repeat what `published` shows for a server's own port.
@@ -6,7 +7,7 @@
 use serde_json::json;
 
 use crate::driver::{Driver, PATIENCE, perform_round};
-use crate::env::TestEnv;
+use crate::env::{TestEnv, hub_binary};
 use crate::hub::{Hub, endpoint};
 use crate::plan::Plan;
 use crate::processes::{MARK, family};
@@ -51,6 +52,42 @@ fn every_way_in_works_with_published_clients() {
     assert_eq!(plan.missing(), Vec::<&str>::new(), "every step of every session had its result");
     let trees = family(&mark);
     assert_eq!(trees.roots().len(), 1, "{trees:?}");
+    for mut driver in drivers {
+        driver.send(&json!({ "close": true }));
+        driver.expect("closed", PATIENCE);
+        driver.finish(PATIENCE);
+    }
+    hub.stop();
+    assert_eq!(family(&mark).members, [], "outlived hub");
+}
+
+/// Clients of both eras that start `hub connect` as they would start any server.
+#[test]
+fn published_clients_that_speak_stdio() {
+    let Some(env) = TestEnv::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mark = format!("{}-stdio", std::process::id());
+    let program = env.npm_program("mcp-server-everything");
+    let program = json!(program.to_str().expect("UTF-8")).to_string();
+    let servers = format!("[servers.everything]\ncommand = {program}\nenv = {{ {MARK} = \"{mark}\" }}\n");
+    let hub = Hub::start(&env, home, &servers);
+    hub.all_ready(PATIENCE);
+    let command = format!("stdio {} connect everything", hub_binary().display());
+    let clients = ["ts1", "ts2-auto", "ts2-modern", "mcp1", "mcp2"];
+    let mut plan = Plan::new(&hub.path("."), &hub.path("."));
+    let start = |(number, client): (usize, &str)| {
+        let session = plan.way((&format!("{client}-stdio"), &command, ""), number, clients.len());
+        Driver::start(client, &env, &hub, &json!({ "client": client, "sessions": [session] }))
+    };
+    let mut drivers: Vec<Driver> = clients.into_iter().enumerate().map(start).collect();
+    for driver in &drivers {
+        driver.expect("opened", PATIENCE);
+    }
+    for round in 0..clients.len() {
+        perform_round(&mut drivers, round, &mut plan, &hub);
+    }
+    assert_eq!(plan.missing(), Vec::<&str>::new(), "every step of every session had its result");
+    assert_eq!(family(&mark).roots().len(), 1, "one child for all of them");
     for mut driver in drivers {
         driver.send(&json!({ "close": true }));
         driver.expect("closed", PATIENCE);
