@@ -185,6 +185,14 @@ pub const START_TRIES: usize = 5;
 pub const LOG_END_BYTES_MAX: u64 = 2 << 10;
 /// hub's own log file is measured this often.
 pub const OWN_LOG_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// `hub up` looks at its servers this often …
+pub const UP_LOOK_EVERY: Duration = Duration::from_millis(200);
+/// … says something at least this often …
+pub const UP_SAY_EVERY: Duration = Duration::from_secs(1);
+/// … and gives a server that died, or has not begun to start, this long before it goes on without it.
+pub const UP_GRACE: Duration = Duration::from_secs(3);
+/// Beyond the longest `startup_timeout` it waits this long at most: servers queue for their start.
+pub const UP_QUEUE: Duration = Duration::from_secs(30);
 /// How often `hub status --watch` draws.
 pub const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Open connections to the control socket.
@@ -255,6 +263,10 @@ pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(2);
 pub const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
 /// A listener whose port was taken is tried again this often.
 pub const BIND_RETRY: Duration = Duration::from_secs(5);
+/// A command to a service manager may take this long: starting hub is one of them.
+pub const SERVICE_COMMAND_PATIENCE: Duration = Duration::from_secs(90);
+/// A login shell has this long to tell its PATH: version managers take their time.
+pub const SHELL_PATH_PATIENCE: Duration = Duration::from_secs(5);
 /// A service manager is told at most this often how many servers are ready.
 pub const MANAGER_STATUS_EVERY: Duration = Duration::from_secs(5);
 /// Commands queued towards the supervisor.

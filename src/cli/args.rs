@@ -39,14 +39,16 @@ Examples:
   hub serve
   hub serve --config ./hub.toml")]
     Serve,
-    /// Start hub in the background and wait until its servers are ready
+    /// Start hub in the background, and wait until its servers are ready
     #[command(after_help = "\
-Starts the service if `hub service install` made one, else a process that stays until `hub down`. \
-Says how each server comes up; one that fails does not stop the others, and makes the exit code 1.
+Without a hub.toml it imports the servers of your clients first, as `hub import` does. Starts the service if \
+`hub service install` made one, else a process that stays until `hub down`. Ctrl-C ends the waiting, not hub. \
+Exits with 0 when every server is ready that is to run from the start, with 1 when hub runs and some are not.
 
 Examples:
   hub up
-  hub up --yes")]
+  hub up --yes                import without asking, too
+  hub up --json | jq '.clients'")]
     Up(UpArgs),
     /// Show what runs, what it costs, and what it would cost without hub
     #[command(after_help = "\
@@ -193,7 +195,17 @@ As an entry of claude_desktop_config.json:
   \"github\": { \"command\": \"hub\", \"args\": [\"connect\", \"github\"] }")]
     Connect(ConnectArgs),
     /// Stop hub and everything it started, and wait until it is gone
+    #[command(after_help = "\
+Stops the service, too, until the next login or `hub up`. hub.toml and the state stay. After a `hub undo` that took \
+everything back there is nothing to keep: then the state goes as well, and nothing of hub is left but the program.
+
+Examples:
+  hub down
+  hub undo && hub down")]
     Down,
+    /// Run hub as a service of your user: systemd or launchd
+    #[command(subcommand)]
+    Service(ServiceVerb),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:
@@ -212,9 +224,54 @@ Examples:
 /// `hub up`
 #[derive(Debug, ClapArgs)]
 pub struct UpArgs {
-    /// Ask nothing
+    /// Do not ask before an import
     #[arg(long, short)]
     pub yes: bool,
+    /// One JSON document: how the servers are, and what clients read through hub
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hub service`
+#[derive(Debug, Subcommand)]
+pub enum ServiceVerb {
+    /// Start hub at every login from now on, and now
+    #[command(after_help = "\
+Writes a systemd user unit (Linux) or a launchd agent (macOS) with the PATH that your login shell has, so that \
+servers find what nvm, asdf, pyenv or Homebrew installed. Run it again when that PATH changes. A hub that runs in the \
+background is stopped first.
+
+Examples:
+  hub service install
+  hub service install --no-start      only write the file")]
+    Install(ServiceInstallArgs),
+    /// Stop hub, and start it no more at login
+    Uninstall,
+    /// Say whether hub is installed, enabled and running, and with which PATH
+    #[command(after_help = "\
+Examples:
+  hub service status
+  hub service status --json | jq -r .path")]
+    Status(ServiceStatusArgs),
+}
+
+/// `hub service install`
+#[derive(Debug, ClapArgs)]
+pub struct ServiceInstallArgs {
+    /// Write the file, and nothing else
+    #[arg(long)]
+    pub no_start: bool,
+    /// The PATH of hub and its servers [default: that of your login shell]
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+}
+
+/// `hub service status`
+#[derive(Debug, ClapArgs)]
+pub struct ServiceStatusArgs {
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `hub status`

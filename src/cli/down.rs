@@ -1,34 +1,57 @@
-//! `hub down`: stop the daemon, and come back when nothing of it is left.
+//! `hub down`: stop the daemon, come back when nothing of it runs, and say what is left of it.
 //!
-//! In: nothing. Out: that it is gone. Owns nothing. May not: kill anything; a daemon that does not stop is reported.
+//! In: nothing. Out: that it is gone, and where its files are. Owns nothing. May not: kill anything (a daemon that does
+//! not stop is reported), or remove what an undo or a next start could need.
 
-use bytes::Bytes;
+use crate::control::client;
+use crate::platform::detached;
+use crate::service::install;
+use crate::service::leftovers::{self, Kept};
 
-use crate::control::proto::Done;
-use crate::limits;
-use crate::platform::family::{self, Seen};
-use crate::platform::sockets::control_owner;
-
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::resolve::Setting;
 
 pub(super) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
-    let socket = &setting.dirs.control_socket;
-    let pid = control_owner(socket);
-    let process = pid.and_then(|pid| Some(Seen { pid, start: family::start_of(pid)? }));
-    let Done { .. } = setting.client.post("/v1/stop", Bytes::new()).await?;
-    // It is gone when it has let go of its lock and, where that can be seen, its process has ended.
-    let gone = async {
-        while control_owner(socket).is_some() || process.is_some_and(family::lives) {
-            tokio::time::sleep(limits::DOWN_LOOK_EVERY).await;
-        }
-    };
-    if tokio::time::timeout(limits::DOWN_PATIENCE, gone).await.is_err() {
-        let failure = Failure::new(Exit::Failed, "hub was told to stop, and still runs");
-        return Err(match pid {
-            Some(pid) => failure.hint(format!("see its log; `kill -9 {pid}` ends it and everything it started")),
-            None => failure,
-        });
+    let was_up = install::stop(&setting.dirs).await?;
+    let needed = leftovers::needed(&setting.dirs);
+    if was_up {
+        setting.out.line("hub is down")?;
+    } else if !needed.is_empty() || !setting.dirs.database().exists() {
+        return Err(client::Error::NotRunning { socket: setting.dirs.control_socket.clone() }.into());
     }
-    setting.out.line("hub is down")
+    if needed.is_empty() { nothing_is_left(setting) } else { told(&needed, setting) }
+}
+
+/// There is no configuration and nothing to undo: what hub made for itself means nothing to anybody.
+fn nothing_is_left(setting: &Setting<'_>) -> Result<(), Failure> {
+    let left = leftovers::remove(&setting.dirs);
+    let program = detached::lasting_program().map(|path| path.display().to_string()).unwrap_or_default();
+    if left.is_empty() {
+        return setting.out.line(&format!("nothing of hub is left on this machine but the program: {program}"));
+    }
+    setting.out.line("hub has removed its state; left, because it is not its own or cannot be removed:")?;
+    left.iter().try_for_each(|path| setting.out.line(&format!("  {}", path.display())))
+}
+
+fn told(needed: &[Kept], setting: &Setting<'_>) -> Result<(), Failure> {
+    let out = setting.out;
+    let line = |what: &str, path: &std::path::Path| out.line(&format!("  {what:<8} {}", path.display()));
+    out.line("what is kept:")?;
+    for kept in needed {
+        match kept {
+            Kept::Config(path) => line("config", path)?,
+            Kept::Backups(path) => line("backups", path)?,
+            Kept::Service(path) => line("service", path)?,
+            Kept::Running => out.line("  somebody has started hub again")?,
+        }
+    }
+    line("state", &setting.dirs.state_dir)?;
+    match needed {
+        _ if needed.iter().any(|kept| matches!(kept, Kept::Service(_))) => {
+            out.line("it starts again at the next login; `hub service uninstall` ends that")
+        }
+        _ if needed.iter().any(|kept| matches!(kept, Kept::Backups(_))) => out
+            .line("`hub up` starts it again; `hub undo` takes the import back, and `hub down` then removes all of it"),
+        _ => out.line("`hub up` starts it again"),
+    }
 }

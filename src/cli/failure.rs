@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::control::client;
 use crate::platform::dirs;
-use crate::service::background;
+use crate::service::{background, install, manager};
 
 /// The exit codes of hub (DESIGN 3.4); 2 is clap's for wrong usage as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +87,43 @@ impl From<client::Error> for Failure {
 
 impl From<background::Error> for Failure {
     fn from(error: background::Error) -> Self {
-        match &error {
-            background::Error::Left { status, .. } if status.code() == Some(Exit::Config as i32) => {
+        use background::Error::{Control, Left, Silent, Stays};
+        match error {
+            // What it said ends with a hint of its own.
+            Left { status, log } if log.contains("hint: ") => {
+                let config = status.code() == Some(Exit::Config as i32);
+                let exit = if config { Exit::Config } else { Exit::Failed };
+                Self::new(exit, format!("hub left at once ({status}):\n{log}"))
+            }
+            Left { status, .. } if status.code() == Some(Exit::Config as i32) => {
                 Self::new(Exit::Config, error.to_string()).hint("`hub check` shows all that is wrong")
             }
-            _ => Self::new(Exit::Failed, chain(&error)),
+            Stays { pid: Some(pid) } | Silent { pid: Some(pid), .. } => Self::new(Exit::Failed, error.to_string())
+                .hint(format!("see its log; `kill -9 {pid}` ends it and everything it started")),
+            Control(error) => error.into(),
+            error => Self::new(Exit::Failed, chain(&error)),
+        }
+    }
+}
+
+impl From<install::Error> for Failure {
+    fn from(error: install::Error) -> Self {
+        match error {
+            install::Error::Background(error) => error.into(),
+            install::Error::Manager(error) => error.into(),
+        }
+    }
+}
+
+impl From<manager::Error> for Failure {
+    fn from(error: manager::Error) -> Self {
+        let failure = Self::new(Exit::Failed, chain(&error));
+        match error {
+            manager::Error::Nobody { .. } => failure.hint(
+                "in a container, or without a login, there may be none: `hub up` runs hub in the background without it",
+            ),
+            manager::Error::Foreign(file) => failure.hint(format!("move {} away first", file.display())),
+            _ => failure,
         }
     }
 }

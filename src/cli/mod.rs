@@ -18,12 +18,15 @@ mod failure;
 mod harmless;
 mod import;
 mod import_page;
+mod linked;
 mod logs;
 mod man;
 mod out;
 mod page;
+mod progress;
 mod resolve;
 mod serve;
+mod service;
 mod status;
 mod tell;
 mod tools;
@@ -84,8 +87,9 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
             block_on(Box::pin(connect::run(connect, dirs)))
         }
         Verb::Reload => block_on(tell::reload(&setting()?)),
-        Verb::Up(up) => block_on(up::run(&up, &setting()?)),
-        Verb::Down => block_on(down::run(&setting()?)),
+        Verb::Up(up) => block_on(Box::pin(up::run(&up, &setting()?))),
+        Verb::Service(verb) => block_on(Box::pin(service::run(&verb, args.config.as_deref(), &setting()?))),
+        Verb::Down => block_on(Box::pin(down::run(&setting()?))),
     }
 }
 

@@ -46,6 +46,16 @@ pub fn spawn(args: &[OsString], env: &[(OsString, OsString)], cwd: &Path, log: &
     command.spawn()
 }
 
+/// The path by which this binary can be found again, also after an upgrade: a link on PATH that leads to it now (package
+/// managers keep each version in a folder of its own), else where it is.
+pub fn lasting_program() -> io::Result<PathBuf> {
+    let running = std::env::current_exe()?.canonicalize()?;
+    let name = running.file_name().unwrap_or_default().to_owned();
+    let folders = super::shell_path::directories(&super::shell_path::current());
+    let mut linked = folders.into_iter().map(|folder| folder.join(&name));
+    Ok(linked.find(|path| path.canonicalize().is_ok_and(|found| found == running)).unwrap_or(running))
+}
+
 /// This binary: by its path where that still leads to it, so that `ps` shows a name, and else (its file was replaced by
 /// an upgrade) by what the system keeps of it.
 fn own_program() -> io::Result<PathBuf> {

@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -14,6 +14,9 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// Connections that wait to be accepted: a whole fleet of clients reconnects at once after a restart of hub.
 const BACKLOG: u32 = 1024;
+
+/// Tries for a lock whose file is removed at the same time.
+const LOCK_TRIES: usize = 10;
 
 /// Why a socket could not be had. The texts are shown to people.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,11 @@ impl ControlSocket {
     pub fn listener(&self) -> &UnixListener {
         &self.listener
     }
+
+    /// Gives it up for good: its lock file goes, too. Whoever waits for the lock notices that.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_file(lock_path(&self.path))
+    }
 }
 
 impl Drop for ControlSocket {
@@ -124,16 +132,27 @@ fn lock_path(socket: &Path) -> PathBuf {
 
 /// The lock, or the pid of who has it.
 fn take_lock(path: &Path) -> io::Result<Result<Flock<File>, Option<u32>>> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            lock.set_len(0)?;
-            writeln!(lock, "{}", std::process::id())?;
-            Ok(Ok(lock))
+    for _ in 0..LOCK_TRIES {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Whoever had it may have removed it at the end: then a lock on it means nothing.
+            Ok(lock) if !is_at(&lock, path) => {}
+            Ok(mut lock) => {
+                lock.set_len(0)?;
+                writeln!(lock, "{}", std::process::id())?;
+                return Ok(Ok(lock));
+            }
+            Err((file, nix::errno::Errno::EWOULDBLOCK)) => return Ok(Err(read_pid(file))),
+            Err((_, errno)) => return Err(errno.into()),
         }
-        Err((file, nix::errno::Errno::EWOULDBLOCK)) => Ok(Err(read_pid(file))),
-        Err((_, errno)) => Err(errno.into()),
     }
+    Err(io::Error::other("it is removed again and again"))
+}
+
+/// Is this the file of that name?
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |found: fs::Metadata| (found.dev(), found.ino());
+    file.metadata().is_ok_and(|open| fs::metadata(path).is_ok_and(|named| identity(named) == identity(open)))
 }
 
 fn read_pid(mut file: File) -> Option<u32> {

@@ -9,13 +9,19 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use bytes::Bytes;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::control::client::{self, Client};
-use crate::limits::{LOG_END_BYTES_MAX, LOG_FILE_BYTES_MAX, START_LOOK_EVERY, START_PATIENCE, START_TRIES};
+use crate::control::proto::Done;
+use crate::limits::{
+    DOWN_LOOK_EVERY, DOWN_PATIENCE, LOG_END_BYTES_MAX, LOG_FILE_BYTES_MAX, START_LOOK_EVERY, START_PATIENCE,
+    START_TRIES,
+};
 use crate::platform::dirs::{self, Dirs};
+use crate::platform::family::{self, Seen};
 use crate::platform::sockets::control_owner;
 use crate::platform::{detached, output};
 
@@ -62,6 +68,12 @@ pub enum Error {
         /// Its log file.
         log: PathBuf,
     },
+    /// It was told to stop, and lives.
+    #[error("hub was told to stop, and still runs")]
+    Stays {
+        /// Its process id, where that is known.
+        pid: Option<u32>,
+    },
     /// The control socket is there, and cannot be used.
     #[error(transparent)]
     Control(client::Error),
@@ -101,6 +113,35 @@ pub async fn start(dirs: &Dirs) -> Result<Outcome, Error> {
     Err(silent(dirs))
 }
 
+/// Waits until the daemon that somebody else starts just now serves.
+pub async fn wait(dirs: &Dirs) -> Result<(), Error> {
+    wait_ready_of(None, dirs, Instant::now() + START_PATIENCE).await
+}
+
+/// Stops the daemon of these folders, whoever started it, and waits until it has let go of its lock and, where that can
+/// be seen, its process has ended. `false`: none runs.
+pub async fn stop(dirs: &Dirs) -> Result<bool, Error> {
+    let socket = &dirs.control_socket;
+    let pid = control_owner(socket);
+    let process = pid.and_then(|pid| Some(Seen { pid, start: family::start_of(pid)? }));
+    match Client::new(socket).post("/v1/stop", Bytes::new()).await {
+        Ok(Done { .. }) => {}
+        Err(client::Error::NotRunning { .. }) if pid.is_none() => return Ok(false),
+        // It is stopping already.
+        Err(client::Error::NotRunning { .. } | client::Error::Refused(_)) => {}
+        Err(error) => return Err(Error::Control(error)),
+    }
+    let gone = async {
+        while control_owner(socket).is_some() || process.is_some_and(family::lives) {
+            sleep(DOWN_LOOK_EVERY).await;
+        }
+    };
+    match tokio::time::timeout(DOWN_PATIENCE, gone).await {
+        Ok(()) => Ok(true),
+        Err(_elapsed) => Err(Error::Stays { pid }),
+    }
+}
+
 /// Waits for a daemon that is there already. `false`: there is none, and none is about to be.
 async fn wait_ready(dirs: &Dirs, deadline: Instant) -> Result<bool, Error> {
     let client = Client::new(&dirs.control_socket);
@@ -135,11 +176,12 @@ fn silent(dirs: &Dirs) -> Error {
     Error::Silent { pid: control_owner(&dirs.control_socket), log: dirs.own_log() }
 }
 
-/// The right to start a daemon: a lock on the state folder, which leaves nothing behind, whoever is killed.
+/// The right to start a daemon: a lock on a folder, which leaves nothing behind, whoever is killed. (That of the state
+/// itself is locked by an import.)
 async fn only_one(dirs: &Dirs, deadline: Instant) -> Result<Flock<File>, Error> {
-    let path = &dirs.state_dir;
+    let path = dirs.logs();
     let wrap = |error| Error::Log { path: path.clone(), error };
-    let mut folder = File::open(path).map_err(wrap)?;
+    let mut folder = File::open(&path).map_err(wrap)?;
     loop {
         match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
@@ -153,6 +195,8 @@ async fn only_one(dirs: &Dirs, deadline: Instant) -> Result<Flock<File>, Error> 
 
 /// A process of `hub serve`, and how long its log was before.
 fn spawn(dirs: &Dirs) -> Result<(Child, u64), Error> {
+    // A `hub down` may have removed them meanwhile.
+    dirs.create()?;
     let path = dirs.own_log();
     let wrap = |error| Error::Log { path: path.clone(), error };
     match output::rotate(&path, LOG_FILE_BYTES_MAX) {

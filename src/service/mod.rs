@@ -4,3 +4,9 @@
 //! nothing. May not: decide what hub runs, or print.
 
 pub mod background;
+pub mod install;
+mod launchd;
+pub mod leftovers;
+pub mod manager;
+mod systemd;
+pub mod unit;

@@ -27,7 +27,7 @@ use crate::mcp::message::{self, Message};
 use crate::mcp::{ErrorObject, Line};
 use crate::platform::dirs::Dirs;
 use crate::platform::signals::{Signals, Wish};
-use crate::service::background;
+use crate::service::install;
 
 use pipes::{Input, Output};
 use relay::Relay;
@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// No daemon runs, and none can be started.
     #[error("hub is not running and cannot be started")]
-    Start(#[from] background::Error),
+    Start(#[from] install::Error),
     /// The daemon does not say where it is.
     #[error("cannot ask hub where it listens")]
     Control(#[from] client::Error),

@@ -24,7 +24,7 @@ use crate::control::client::{self, Client};
 use crate::control::proto::About;
 use crate::limits;
 use crate::platform::dirs::Dirs;
-use crate::service::background;
+use crate::service::install;
 use crate::tasks::Scope;
 
 use super::Error;
@@ -67,7 +67,7 @@ impl Way {
     pub(super) async fn find(dirs: Dirs, server: Option<String>) -> Result<Self, Error> {
         let about = match about(&dirs).await {
             Err(client::Error::NotRunning { .. }) => {
-                background::start(&dirs).await?;
+                install::start(&dirs).await?;
                 about(&dirs).await?
             }
             other => other?,
@@ -201,7 +201,7 @@ impl Way {
         }
         if revive && matches!(about(&self.dirs).await, Err(client::Error::NotRunning { .. })) {
             tracing::info!("hub is gone, and started again");
-            background::start(&self.dirs).await?;
+            install::start(&self.dirs).await?;
         }
         // Still away, or still starting: whoever asked tries again.
         if let Ok(about) = about(&self.dirs).await {

@@ -65,7 +65,9 @@ fn up_while_it_goes_down() {
     hub.run(&["up"]);
     for _ in 0..5 {
         let before = daemon_pid(&hub);
+        let farewells = hub.log().matches("stopping").count();
         procs::signal(before, nix::sys::signal::Signal::SIGTERM);
+        eventually("it has begun to leave", || (hub.log().matches("stopping").count() > farewells).then_some(()));
         hub.run(&["up"]);
         let after = eventually("it answers", || {
             let output = hub.cli(&["status", "--json"]);

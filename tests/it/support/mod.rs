@@ -13,6 +13,7 @@ pub mod session;
 pub mod setup;
 pub mod stdio;
 pub mod stream;
+pub mod systemd;
 pub mod user;
 
 pub use eventually::{eventually, patience, stays};
