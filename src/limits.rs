@@ -269,6 +269,8 @@ pub const SERVICE_COMMAND_PATIENCE: Duration = Duration::from_secs(90);
 pub const SHELL_PATH_PATIENCE: Duration = Duration::from_secs(5);
 /// A service manager is told at most this often how many servers are ready.
 pub const MANAGER_STATUS_EVERY: Duration = Duration::from_secs(5);
+/// A service manager that does not read gets this long for what it must not miss.
+pub const MANAGER_PATIENCE: Duration = Duration::from_millis(100);
 /// Commands queued towards the supervisor.
 pub const SUPERVISOR_QUEUE_MAX: usize = 16;
 /// Threads for what blocks: fork, files, `/proc`.
@@ -307,6 +309,8 @@ pub const VISIT_WAIT: Duration = Duration::from_secs(30);
 
 /// Lines from a stdio client that wait to be sent, and lines that wait to be written to it.
 pub const STDIO_QUEUE_MAX: usize = 16;
+/// Bytes of lines from a stdio client that wait to be sent; one larger line waits alone.
+pub const STDIO_READ_BYTES_MAX: usize = 4 << 20;
 /// Bytes of lines that wait to be written to a stdio client; one larger line waits alone.
 pub const STDIO_WRITE_BYTES_MAX: usize = 4 << 20;
 /// Larger answers to a stdio client are taken in one after another: the others wait in hub.

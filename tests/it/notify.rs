@@ -7,6 +7,7 @@ use crate::support::{Fake, Hub, Manager, Setup, eventually, json, stays};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 const WATCHDOG: Duration = Duration::from_millis(600);
@@ -158,4 +159,40 @@ fn the_store_follows_the_configuration() {
     let mark = manager.mark();
     assert_eq!(hub.cli(&["reload"]).code, 78);
     manager.wait(mark, "READY=1");
+}
+
+/// A manager that does not read is as good as none.
+#[test]
+fn a_manager_that_hangs_hangs_nobody() {
+    let mut hub = Hub::prepare(Setup::one());
+    let path = hub.path("run/notify.sock");
+    let unread = UnixDatagram::bind(&path).expect("a socket");
+    hub.setup = hub.setup.clone().env("NOTIFY_SOCKET", &path.display().to_string()).env("WATCHDOG_USEC", "20000");
+    hub.serve();
+    // Its queue is full long since.
+    let full = UnixDatagram::unbound().expect("a socket");
+    full.set_nonblocking(true).expect("a flag");
+    eventually("the queue is full", || full.send_to(b"x", &path).is_err().then_some(()));
+    hub.session("a").echo("and hub serves");
+    assert!(hub.stop().success());
+    drop(unread);
+}
+
+/// `@` names a socket that has no file (sd_notify(3)).
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_socket() {
+    use std::os::linux::net::SocketAddrExt;
+    let mut hub = Hub::prepare(Setup::one());
+    let name = format!("hub-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+    let socket = UnixDatagram::bind_addr(&address).expect("a socket");
+    socket.set_read_timeout(Some(crate::support::patience())).expect("a timeout");
+    hub.setup = hub.setup.clone().env("NOTIFY_SOCKET", &format!("@{name}"));
+    hub.serve();
+    let mut told = [0; 4096];
+    while !told.starts_with(b"READY=1\n") {
+        socket.recv(&mut told).expect("hub speaks");
+    }
+    assert!(hub.stop().success());
 }
