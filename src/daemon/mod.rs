@@ -36,7 +36,7 @@ use crate::platform::guardian::Guardian;
 use crate::platform::kept::Kept;
 use crate::platform::signals::Signals;
 use crate::platform::sockets::ControlSocket;
-use crate::platform::{notify, rlimits};
+use crate::platform::{detached, notify, rlimits};
 use crate::server::usage::Meter;
 use crate::server::{Registry, World};
 use crate::session::{self, Sessions};
@@ -70,6 +70,7 @@ pub enum Error {
 pub fn serve(config: Option<&Path>) -> Result<(), Error> {
     let telemetry = Telemetry::start();
     let kept = Kept::take();
+    detached::keep_descriptors();
     rlimits::raise_open_files();
     // One thread serves: what one call costs is system calls, and handing it to another thread costs more of them.
     // What blocks (fork, database, files) has threads of its own.

@@ -1,15 +1,17 @@
 //! A process that outlives whoever starts it, and what no process of hub may inherit.
 //!
 //! In: arguments, a folder, a file for its output. Out: a started process in a session of its own. Owns nothing: whoever
-//! started it may watch it, and need not. May not: start anything but this binary.
+//! started it may watch it, and need not. May not: start anything but this binary, or close what is another's.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use nix::libc;
 use tokio::process::{Child, Command};
 
 use super::family::{ENV_CHILD, ENV_RUN, ENV_SERVER};
@@ -28,9 +30,27 @@ pub const FOR_HUB_ALONE: [&str; 9] = [
     ENV_SERVER,
 ];
 
-/// Starts this binary again: no terminal, no input, output to `log`. The process stays when its starter ends, and is no
+/// Keeps every open descriptor but the first three from processes that are started from now on. Whoever started this one
+/// may have left some open, and waits for their end: a pipe, a lock of a shell script.
+pub fn keep_descriptors() {
+    let Ok(open) = fs::read_dir("/dev/fd") else { return };
+    let open: Vec<RawFd> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        #[expect(unsafe_code, reason = "descriptors come as numbers")]
+        // SAFETY: fcntl takes any number; what was closed meanwhile is refused.
+        unsafe {
+            let flags = libc::fcntl(fd, libc::F_GETFD);
+            if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+                libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC);
+            }
+        }
+    }
+}
+
+/// Starts this binary again: no terminal, no input, output to `log`, nothing else that is open. The process stays when its starter ends, and is no
 /// zombie as long as the runtime of the starter lives. Needs a tokio runtime.
 pub fn spawn(args: &[OsString], env: &[(OsString, OsString)], cwd: &Path, log: &File) -> io::Result<Child> {
+    keep_descriptors();
     let mut command = Command::new(own_program()?);
     command.arg0("hub").args(args).current_dir(cwd).kill_on_drop(false);
     for name in FOR_HUB_ALONE {

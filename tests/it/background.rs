@@ -108,3 +108,43 @@ fn the_log_of_the_background_is_bounded() {
     let fresh = std::fs::read_to_string(&log).expect("a log");
     assert!(fresh.contains("stopping") && fresh.len() < 1 << 20, "{fresh}");
 }
+
+/// What its starter has open is not kept open: a lock of a script, a pipe whose end somebody waits for.
+#[test]
+fn nothing_of_its_starter_is_kept() {
+    let hub = Hub::prepare(Setup::one());
+    let mut up = std::process::Command::new("bash");
+    let (binary, lock) = (crate::support::setup::hub_binary(), hub.path("lock"));
+    up.arg("-c").arg("exec 7>\"$1\"; \"$0\" up").arg(binary).arg(&lock);
+    up.envs(hub.command().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    up.stdout(Stdio::null()).stderr(Stdio::null());
+    up.status().expect("bash");
+    hub.wait_state("a", "ready");
+    let pids: Vec<_> = hub.processes().iter().map(|proc| proc.pid).collect();
+    assert!(pids.len() >= 2, "a daemon and its child");
+    for pid in pids {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+        assert!(!open.contains(&lock), "{pid} has {open:?}");
+    }
+    down(&hub);
+}
+
+/// Nor do children get what a foreground daemon was started with.
+#[test]
+fn children_get_nothing_that_is_open() {
+    let mut hub = Hub::prepare(Setup::one());
+    let lock = hub.path("lock");
+    let mut serve = std::process::Command::new("bash");
+    serve.arg("-c").arg("exec 7>\"$1\" 2>>\"$2\"; exec \"$0\" serve").arg(crate::support::setup::hub_binary());
+    serve.arg(&lock).arg(hub.log_path());
+    serve.env_clear().envs(hub.command().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    hub.spawn_as(serve);
+    hub.wait_ready();
+    hub.wait_state("a", "ready");
+    for proc in hub.processes().iter().filter(|proc| proc.pid != hub.pid()) {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", proc.pid)).into_iter().flatten().flatten();
+        let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+        assert!(!open.contains(&lock), "{proc:?} has {open:?}");
+    }
+}
