@@ -113,8 +113,10 @@ impl Braces<'_> {
     fn comma(&self, index: usize) -> Option<usize> {
         let end = self.items.get(index + 1).map_or(self.span.end - 1, |next| next.start);
         let mut at = self.items[index].end;
+        let before = self.comments.partition_point(|comment| comment.start < at);
+        let mut comments = self.comments[before..].iter().peekable();
         while at < end {
-            if let Some(comment) = self.comments.iter().find(|comment| comment.start == at) {
+            if let Some(comment) = comments.next_if(|comment| comment.start == at) {
                 at = comment.end;
             } else if self.text.as_bytes()[at] == b',' {
                 return Some(at);

@@ -2,6 +2,8 @@
 //!
 //! In: a text. Out: its tree; the text with some entries changed. Owns no state. May not: know a client.
 
+use std::borrow::Cow;
+
 use jsonc_parser::ast::{ObjectPropName, Value as Ast};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::ParseError;
@@ -36,6 +38,7 @@ fn options(comments: bool) -> ParseOptions {
 /// The tree of a text; null for one that says nothing.
 pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
     let (offset, body) = body(text);
+    let body = &without_halves(body);
     let parsed =
         parse_to_ast(body, &CollectOptions::default(), &options(true)).map_err(|error| syntax(body, &error))?;
     Ok(parsed.value.map_or(Node { span: text.len()..text.len(), value: Value::Null }, |value| node(&value, offset)))
@@ -44,6 +47,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
 /// Why a client that wants plain JSON refuses a text that [`parse`] takes.
 pub(super) fn rejected(text: &str) -> Option<Rejected> {
     let (_, body) = body(text);
+    let body = &without_halves(body);
     match parse_to_ast(body, &CollectOptions::default(), &options(false)) {
         Ok(parsed) if parsed.value.is_some() => {
             // The parser takes a tab within a text, and JSON does not.
@@ -68,6 +72,28 @@ fn control_character(text: &str, root: &Node) -> Option<usize> {
 /// The text after a byte order mark, and how long that is.
 fn body(text: &str) -> (usize, &str) {
     text.strip_prefix(BOM).map_or((0, text), |body| (BOM.len(), body))
+}
+
+/// The text with `\ufffd` for each escape of half a surrogate pair: JavaScript writes and reads those, where it cut a text
+/// in two, but no text of Rust can hold them. Both are as long, so that all else stands where it stood.
+fn without_halves(body: &str) -> Cow<'_, str> {
+    let mut whole = Cow::Borrowed(body);
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', body.get(at..).unwrap_or_default().as_bytes()) {
+        at += found;
+        let half =
+            |at: usize| body.get(at..at + 6)?.strip_prefix("\\u").and_then(|code| u16::from_str_radix(code, 16).ok());
+        at += match (half(at), half(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                whole.to_mut().replace_range(at..at + 6, "\\ufffd");
+                6
+            }
+            // Also another backslash, which begins no escape then.
+            _ => 1 + body[at + 1..].chars().next().map_or(0, char::len_utf8),
+        };
+    }
+    whole
 }
 
 fn syntax(body: &str, error: &ParseError) -> Unreadable {

@@ -303,10 +303,8 @@ impl File<'_> {
     /// Deletes a statement; comments in and behind it stay. An empty line before a header goes with it.
     fn delete(&self, statement: &Statement, splices: &mut Splices) {
         let (text, span) = (self.text, &statement.span);
-        let mut start = line_start(text, span.start);
-        if start == 0 && text.starts_with(BOM) {
-            start = BOM.len();
-        }
+        let first = if text.starts_with(BOM) { BOM.len() } else { 0 };
+        let mut start = line_start(text, span.start).max(first);
         let lead = self.lead(statement);
         let after = skip_blanks(text, span.end);
         if after < line_end(text, after) {
@@ -318,9 +316,9 @@ impl File<'_> {
             splices.replace(span.start..span.end, lead);
             return;
         }
-        if statement.key.is_none() && start > 0 {
-            let above = line_start(text, start - 1);
-            if text[above..start].trim().is_empty() && !text[above..start].starts_with(BOM) {
+        if statement.key.is_none() && start > first {
+            let above = line_start(text, start - 1).max(first);
+            if text[above..start].trim().is_empty() {
                 start = above;
             }
         }

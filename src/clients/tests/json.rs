@@ -314,3 +314,28 @@ fn local_entries_name_their_project() {
     assert_eq!(told, [("u", None), ("l", Some("/p/a"))]);
     assert_eq!(found[1].at, ["projects", "/p/a", "mcpServers", "l"]);
 }
+
+/// JavaScript cuts texts anywhere, and writes the halves of a pair as escapes.
+#[test]
+fn halves_of_a_surrogate_pair() {
+    let text = r#"{"history": ["cut \ud83d", "\\ud83d \\\ude00 \ud83d\ude00"], "mcpServers": {"a": {"command": "x"}}}"#;
+    let reading = read(text, &claude_user().1.shape).expect("readable");
+    assert!(reading.rejected.is_none(), "{reading:?}");
+    let after = moved(text, claude_user());
+    let (before, _) = text.split_once("\"mcpServers\"").expect("there");
+    assert!(after.starts_with(before) && after.contains("18901"), "{after}");
+    assert_eq!(restore(&after, text, &claude_user().1.shape, &["mcpServers".into(), "a".into()]).as_deref(), Ok(text));
+    for bad in [r#"{"a": "\ud83"#, r#"{"a": "\"#, r#"{"a": "\é"}"#] {
+        assert!(matches!(read(bad, &cursor().1.shape), Err(Unreadable::Syntax { .. })), "{bad}");
+    }
+}
+
+/// As many comments as anybody could write do not take as long as they are many.
+#[test]
+fn a_hundred_thousand_comments() {
+    let many = "// one\n".repeat(100_000);
+    let text = format!("{{\"mcpServers\": {{\"a\": {{\"command\": \"x\"\n{many}, \"env\": {{}}}}}}}}");
+    let start = std::time::Instant::now();
+    assert!(moved(&text, cursor()).contains("18901"));
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}

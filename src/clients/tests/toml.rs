@@ -201,3 +201,10 @@ fn what_does_not_parse_is_told_by_line() {
     let found = read("[mcpServers.x]\ncommand = \"y\"\n", &codex().1.shape).expect("readable").found;
     assert!(matches!(&found[0].entry, Entry::Other { reason } if reason.contains("`mcp_servers`")), "{found:?}");
 }
+
+#[test]
+fn what_stands_first_can_go() {
+    assert_eq!(remove("\u{feff}[mcp_servers.a]\ncommand = 'x'\n", "a"), "\u{feff}");
+    assert_eq!(remove("\u{feff}\n[mcp_servers.a]\ncommand = 'x'\n\n[z]\n", "a"), "\u{feff}\n[z]\n");
+    assert_eq!(remove("\u{feff}mcp_servers.a.command = 'x'\nz = 1\n", "a"), "\u{feff}z = 1\n");
+}
