@@ -122,6 +122,19 @@ impl LineFramer {
         self.buffer.split_to(length).freeze()
     }
 
+    /// After [`Framed::TooLong`]: what there is of that line, and whether its end is there too. Until it is, no other line
+    /// is. The child's readers do without: they give up.
+    pub fn take_part(&mut self) -> (Bytes, bool) {
+        self.looked = 0;
+        let Some(end) = memchr::memchr(b'\n', &self.buffer) else {
+            // The room that it took goes with it.
+            return (std::mem::take(&mut self.buffer).freeze(), false);
+        };
+        let part = self.buffer.split_to(end).freeze();
+        self.buffer.advance(1);
+        (part, true)
+    }
+
     /// The next complete line, if there is one.
     pub fn next_line(&mut self) -> Option<Framed> {
         loop {
@@ -219,6 +232,12 @@ mod tests {
         assert_eq!(framer.next_line(), Some(Framed::Line(Bytes::from_static(b"1234"))));
         framer.buffer().extend_from_slice(b"12345");
         assert_eq!(framer.next_line(), Some(Framed::TooLong));
+        assert_eq!(framer.take_part(), (Bytes::from_static(b"12345"), false));
+        framer.buffer().extend_from_slice(b"6\n7\n12345\n");
+        assert_eq!(framer.take_part(), (Bytes::from_static(b"6"), true));
+        assert_eq!(framer.next_line(), Some(Framed::Line(Bytes::from_static(b"7"))));
+        assert_eq!(framer.next_line(), Some(Framed::TooLong));
+        assert_eq!(framer.take_part(), (Bytes::from_static(b"12345"), true));
     }
 
     proptest! {

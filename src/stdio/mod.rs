@@ -9,6 +9,7 @@ mod events;
 mod get;
 mod listen;
 mod modern;
+mod overlong;
 mod pipes;
 mod post;
 mod relay;
@@ -26,10 +27,10 @@ use crate::mcp::error::Reason;
 use crate::mcp::message::{self, Message};
 use crate::mcp::{ErrorObject, Line};
 use crate::platform::dirs::Dirs;
-use crate::platform::signals::{Signals, Wish};
+use crate::platform::signals::Signals;
 use crate::service::install;
 
-use pipes::{Input, Output};
+use pipes::{Input, Output, Said};
 use relay::Relay;
 use way::Way;
 
@@ -85,7 +86,8 @@ pub async fn run(dirs: Dirs, server: Option<String>) -> Result<(), Error> {
     let end = tokio::select! {
         () = relay.serve(&mut input) => End::Input,
         () = relay.output_closed() => End::Now,
-        () = stop_wanted(&mut signals) => End::Now,
+        // HUP too: there is nothing to reload, and its terminal is gone.
+        _wish = signals.next() => End::Now,
     };
     let grace = match end {
         End::Input => limits::STDIO_DRAIN,
@@ -94,10 +96,6 @@ pub async fn run(dirs: Dirs, server: Option<String>) -> Result<(), Error> {
     close(relay, grace).await;
     written.wait(limits::STDIO_LAST_WORDS).await;
     Ok(())
-}
-
-async fn stop_wanted(signals: &mut Signals) {
-    while signals.next().await != Wish::Stop {}
 }
 
 /// Lets what is in flight finish, gives the session back, and lets go of stdout.
@@ -111,10 +109,17 @@ async fn close(relay: Arc<Relay>, grace: Duration) {
 /// The client learns why from the answer to what it has asked already: most show their users no stderr.
 async fn last_words(error: &Error, input: &mut Input, output: &Output) {
     let answer = async {
-        while let Some(line) = input.next().await {
-            let Ok(Message::Request(request)) = message::parse(&line) else { continue };
+        while let Some(said) = input.next().await {
+            let id = match said {
+                Said::Line(line) => match message::parse(&line) {
+                    Ok(Message::Request(request)) => request.id,
+                    _ => continue,
+                },
+                Said::TooLong(Some(id)) => id,
+                Said::TooLong(None) => continue,
+            };
             let error = ErrorObject::internal(Reason::ServerUnavailable, format!("hub: {error}"));
-            if output.line(Line::new([message::error_bytes(Some(&request.id), &error)])).await.is_err() {
+            if output.line(Line::new([message::error_bytes(Some(&id), &error)])).await.is_err() {
                 return;
             }
         }

@@ -11,11 +11,14 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::limits;
 use crate::mcp::line::Framed;
-use crate::mcp::{Line, LineFramer};
+use crate::mcp::{Line, LineFramer, RequestId};
+
+use super::overlong::Overlong;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 64 << 10;
@@ -23,26 +26,59 @@ const READ_BYTES: usize = 64 << 10;
 /// What the client says.
 #[derive(Debug)]
 pub(super) struct Input {
-    lines: mpsc::Receiver<Bytes>,
+    lines: mpsc::Receiver<(Said, Option<OwnedSemaphorePermit>)>,
+}
+
+/// One line of the client.
+#[derive(Debug)]
+pub(super) enum Said {
+    Line(Bytes),
+    /// Longer than [`limits::LINE_BYTES_MAX`], and let go; the id of the request that it was, where that is certain.
+    TooLong(Option<RequestId>),
 }
 
 impl Input {
     /// The next line; `None` when the client is done.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
-        self.lines.recv().await
+    pub(super) async fn next(&mut self) -> Option<Said> {
+        self.lines.recv().await.map(|(said, _room)| said)
     }
 }
 
 /// Begins to read. The thread is not joined: nothing but the end of the process ends a read of a pipe that stays open.
+/// Needs a tokio runtime.
 pub(super) fn read() -> io::Result<Input> {
     let (sender, lines) = mpsc::channel(limits::STDIO_QUEUE_MAX);
     let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    drop(thread::Builder::new().name("stdin".into()).spawn(move || read_all(stdin, &sender))?);
+    let queue = Queue {
+        lines: sender,
+        room: Arc::new(Semaphore::new(limits::STDIO_READ_BYTES_MAX)),
+        runtime: Handle::current(),
+    };
+    drop(thread::Builder::new().name("stdin".into()).spawn(move || read_all(stdin, &queue))?);
     Ok(Input { lines })
 }
 
-fn read_all(mut stdin: File, lines: &mpsc::Sender<Bytes>) {
+/// The way of lines from their thread.
+struct Queue {
+    lines: mpsc::Sender<(Said, Option<OwnedSemaphorePermit>)>,
+    room: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+impl Queue {
+    /// Waits until there is room; `false`: nobody wants more.
+    fn put(&self, said: Said) -> bool {
+        let bytes = if let Said::Line(line) = &said { line.len() } else { 0 };
+        // One that is larger than all the room there is waits until it is alone.
+        let bytes = u32::try_from(bytes.min(limits::STDIO_READ_BYTES_MAX)).unwrap_or(u32::MAX);
+        let room = self.runtime.block_on(self.room.clone().acquire_many_owned(bytes)).ok();
+        self.lines.blocking_send((said, room)).is_ok()
+    }
+}
+
+fn read_all(mut stdin: File, queue: &Queue) {
     let mut framer = LineFramer::new(limits::LINE_BYTES_MAX);
+    let mut overlong: Option<Overlong> = None;
     let mut bytes = vec![0; READ_BYTES];
     loop {
         let count = match stdin.read(&mut bytes) {
@@ -56,23 +92,31 @@ fn read_all(mut stdin: File, lines: &mpsc::Sender<Bytes>) {
         let is_end = count == 0;
         // The last line may have no newline.
         framer.buffer().extend_from_slice(if is_end { b"\n" } else { &bytes[..count] });
-        while let Some(framed) = framer.next_line() {
-            match framed {
-                Framed::Line(line) => {
-                    if lines.blocking_send(line).is_err() {
-                        return;
-                    }
-                }
-                Framed::TooLong => {
-                    tracing::error!("a line of more than {} bytes came on stdin", limits::LINE_BYTES_MAX);
-                    return;
-                }
+        while let Some(said) = next(&mut framer, &mut overlong) {
+            if !queue.put(said) {
+                return;
             }
         }
         if is_end {
             return;
         }
     }
+}
+
+/// The next line of what was read. Of one that is too long only the ends are kept, in `overlong`.
+fn next(framer: &mut LineFramer, overlong: &mut Option<Overlong>) -> Option<Said> {
+    if overlong.is_none() {
+        match framer.next_line()? {
+            Framed::Line(line) => return Some(Said::Line(line)),
+            Framed::TooLong => tracing::warn!("a line of more than {} bytes came on stdin", limits::LINE_BYTES_MAX),
+        }
+    }
+    let (part, is_over) = framer.take_part();
+    let line = overlong.get_or_insert_default();
+    line.add(&part);
+    let id = is_over.then(|| line.id())?;
+    *overlong = None;
+    Some(Said::TooLong(id))
 }
 
 /// The way to the client. Cheap to clone.

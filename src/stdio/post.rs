@@ -32,6 +32,15 @@ pub(super) enum Aside {
     Cancel(Arc<Call>, Bytes),
 }
 
+impl Aside {
+    /// The message.
+    pub(super) fn body(&self) -> &Bytes {
+        match self {
+            Self::Message(body) | Self::Initialized(body) | Self::Cancel(_, body) => body,
+        }
+    }
+}
+
 /// Whether a request may arrive twice (DESIGN 5): it reads, or leaves things as they are the second time.
 pub(super) fn may_repeat(method: &Method) -> bool {
     method.list_kind().is_some()
@@ -199,8 +208,9 @@ pub(super) async fn batch(relay: &Relay, asked: &[RequestId], body: Bytes, room:
     };
     match ended {
         Ended::Answered(answers) => relay.answer_with(answers).await,
-        Ended::Refused(refused) if left.is_empty() => {
-            tracing::warn!("hub refused a batch: {}", String::from_utf8_lossy(&refused.error));
+        // There is no request in it that could be answered, and silence would leave its sender in the dark.
+        Ended::Refused(refused) if asked.is_empty() => {
+            relay.say(Bytes::from([b"{\"jsonrpc\":\"2.0\",\"error\":", &refused.error[..], b"}"].concat())).await;
         }
         Ended::Refused(refused) => {
             for id in &left {
@@ -218,8 +228,8 @@ pub(super) async fn batch(relay: &Relay, asked: &[RequestId], body: Bytes, room:
 }
 
 /// Sends what wants no answer, one after another.
-pub(super) async fn asides(relay: Arc<Relay>, mut queue: mpsc::Receiver<Aside>) {
-    while let Some(next) = queue.recv().await {
+pub(super) async fn asides(relay: Arc<Relay>, mut queue: mpsc::Receiver<(Aside, Option<OwnedSemaphorePermit>)>) {
+    while let Some((next, _room)) = queue.recv().await {
         match next {
             Aside::Message(body) => aside(&relay, body).await,
             Aside::Initialized(body) => {

@@ -21,7 +21,7 @@ use crate::tasks::Scope;
 
 use super::answer::Answer;
 use super::modern::Mirrors;
-use super::pipes::{Input, Output};
+use super::pipes::{Input, Output, Said};
 use super::post::{self, Aside};
 use super::session::Session;
 use super::way::Way;
@@ -47,10 +47,10 @@ pub(super) struct Relay {
     pub(super) session: Session,
     pub(super) mirrors: Mirrors,
     calls: Mutex<HashMap<RequestId, Arc<Call>>>,
-    /// Room for the bytes of requests that hub has not begun to answer.
+    /// Room for the bytes of requests that hub has not begun to answer, and of what wants no answer.
     sent: Arc<Semaphore>,
     /// What wants no answer, in its order. `None` when the client is done.
-    asides: Mutex<Option<mpsc::Sender<Aside>>>,
+    asides: Mutex<Option<mpsc::Sender<(Aside, Option<OwnedSemaphorePermit>)>>>,
     is_listening: AtomicBool,
     /// What ends by itself.
     working: Scope,
@@ -79,7 +79,15 @@ impl Relay {
 
     /// Serves the client until it is done.
     pub(super) async fn serve(self: &Arc<Self>, input: &mut Input) {
-        while let Some(line) = input.next().await {
+        while let Some(said) = input.next().await {
+            let line = match said {
+                Said::Line(line) => line,
+                Said::TooLong(id) => {
+                    let why = format!("Invalid request: a line of more than {} bytes", limits::LINE_BYTES_MAX);
+                    self.say(message::error_bytes(id.as_ref(), &ErrorObject::invalid_request(why))).await;
+                    continue;
+                }
+            };
             match message::parse_body(&line) {
                 Ok(Body::One(Message::Request(request))) => self.request(request, line).await,
                 Ok(Body::One(Message::Notification(note))) => self.notification(note, line).await,
@@ -220,7 +228,8 @@ impl Relay {
     async fn aside(&self, aside: Aside) {
         let asides = self.asides.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(asides) = asides {
-            asides.send(aside).await.ok();
+            let room = self.room(aside.body()).await;
+            asides.send((aside, room)).await.ok();
         }
     }
 

@@ -65,13 +65,9 @@ struct Place {
 impl Way {
     /// Finds hub, starting it if it is not running, and the server in it.
     pub(super) async fn find(dirs: Dirs, server: Option<String>) -> Result<Self, Error> {
-        let about = match about(&dirs).await {
-            Err(client::Error::NotRunning { .. }) => {
-                install::start(&dirs).await?;
-                about(&dirs).await?
-            }
-            other => other?,
-        };
+        // Also one that runs may be starting still: it answers before it knows its servers.
+        install::start(&dirs).await?;
+        let about = about(&dirs).await?;
         let path = match server {
             None => "/mcp".to_owned(),
             Some(name) if about.servers.iter().any(|server| server.name == name) => format!("/servers/{name}/mcp"),

@@ -9,6 +9,8 @@ use nix::sys::signal::Signal;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn legacy(hub: &Hub) -> Bridge {
@@ -111,6 +113,57 @@ fn what_is_no_message() {
     assert!(text_of(&both[1]).contains("first"), "{both:?}");
 }
 
+/// The request is refused as over HTTP, and the conversation goes on.
+#[test]
+fn a_line_that_is_too_long() {
+    let hub = Hub::start(Setup::one());
+    let bridge = legacy(&hub);
+    let params = json!({"name": "echo", "arguments": {"v": "y".repeat(65 << 20)}});
+    let refused = bridge.response(bridge.begin("tools/call", &params));
+    assert_eq!(refused["error"]["code"], -32600, "{refused}");
+    bridge.write(&format!(
+        r#"{{"method":"x/y","params":["{}"],"jsonrpc":"2.0","id":"at the end"}}"#,
+        "y".repeat(65 << 20)
+    ));
+    bridge.wait("an answer to it too", |message| message["id"] == "at the end" && message["error"]["code"] == -32600);
+    assert_eq!(bridge.call("echo", &json!({"v": "still here"})), "still here");
+}
+
+/// What cannot be sent stays in the client's pipe, by bytes and not by lines.
+#[test]
+fn large_lines_wait_outside() {
+    const BYTES: usize = 16 << 20;
+    let hub = Hub::start(Setup::one());
+    let mut command = hub.command();
+    command.args(["connect", "a"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("hub can be started");
+    let mut stdin = child.stdin.take().expect("piped");
+    let params = json!({"protocolVersion": L3, "capabilities": {}, "clientInfo": {"name": "x", "version": "0"}});
+    writeln!(stdin, "{}", json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
+        .expect("it reads");
+    let mut answers = BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert!(answers.next().is_some_and(|line| line.is_ok()));
+    hub.signal(Signal::SIGSTOP);
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&written);
+    let calls = std::thread::spawn(move || {
+        let params = json!({"name": "whoami", "arguments": {"x": "y".repeat(BYTES)}});
+        for id in 1..=16 {
+            let line = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string() + "\n";
+            if stdin.write_all(line.as_bytes()).is_err() {
+                return;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    // Four are sent, one waits to be, one waits to be looked at, one is being read.
+    stays("it takes no more", Duration::from_secs(3), || written.load(Ordering::SeqCst) <= 7);
+    child.kill().expect("a child of ours");
+    child.wait().expect("a child of ours");
+    calls.join().expect("its pipe is broken");
+    hub.signal(Signal::SIGCONT);
+}
+
 #[test]
 fn a_batch() {
     let hub = Hub::start(Setup::one());
@@ -121,6 +174,8 @@ fn a_batch() {
     assert_eq!(bridge.response(100)["result"], json!({}));
     assert!(bridge.response(101)["result"]["tools"].is_array());
     let newer = legacy(&hub);
+    bridge.write("[]");
+    bridge.wait("a refusal", |message| message.get("id").is_none() && message["error"]["code"] == -32600);
     newer.write(r#"[{"jsonrpc":"2.0","id":100,"method":"ping"}]"#);
     assert_eq!(newer.response(100)["error"]["code"], -32600, "{newer:?}", newer = newer.lines());
 }
@@ -362,6 +417,24 @@ fn hub_is_started() {
     hub.wait_nothing_left(patience());
 }
 
+/// Who comes while the daemon starts is not told that its server does not exist.
+#[test]
+fn hub_is_starting() {
+    let hub = Hub::prepare(Setup::one().fixed_ports());
+    let params = json!({"protocolVersion": L3, "capabilities": {}, "clientInfo": {"name": "x", "version": "0"}});
+    for _ in 0..3 {
+        let bridges: Vec<_> = (0..10).map(|_| Bridge::start(&hub, &["a"])).collect();
+        let asked: Vec<_> = bridges.iter().map(|bridge| bridge.begin("initialize", &params)).collect();
+        for (bridge, id) in bridges.iter().zip(asked) {
+            let response = bridge.response(id);
+            assert!(response["result"].is_object(), "{response}");
+        }
+        drop(bridges);
+        hub.run(&["down"]);
+    }
+    hub.wait_nothing_left(patience());
+}
+
 #[test]
 fn the_end_of_stdin() {
     let hub = Hub::start(Setup::one());
@@ -383,12 +456,14 @@ fn the_end_of_stdin() {
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     eventually("it is cancelled", || (hub.server("a")["in_flight"] == 0).then_some(()));
 
-    let mut bridge = legacy(&hub);
-    let start = Instant::now();
-    procs::signal(bridge.pid(), Signal::SIGTERM);
-    assert!(bridge.wait_exit().success());
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    assert_eq!(hub.server("a")["sessions"], 0, "the session is given back");
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let mut bridge = legacy(&hub);
+        let start = Instant::now();
+        procs::signal(bridge.pid(), signal);
+        assert!(bridge.wait_exit().success());
+        assert!(start.elapsed() < Duration::from_secs(1), "{signal}: {:?}", start.elapsed());
+        assert_eq!(hub.server("a")["sessions"], 0, "the session is given back");
+    }
 
     // As in a pipeline: the last line without a newline.
     let mut bridge = Bridge::start(&hub, &["a"]);
