@@ -130,7 +130,7 @@ impl Builder<'_> {
                 }
                 pairs.push(Pair { key, key_span, value: node });
             }
-            (Value::Map(pairs), None) => {
+            (Value::Map(_), None) => {
                 let key = match (&node.value, plain) {
                     (Value::Odd(..) | Value::List(_) | Value::Map(_), _) => None,
                     (_, Some(plain)) => Some(plain.to_owned()),
