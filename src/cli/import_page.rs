@@ -101,6 +101,9 @@ impl<'a> Page<'a> {
                 facts.push(format!("env {}", server.env.join(" ")));
             }
             facts.extend(server.env_file.as_ref().map(|file| format!("env file {}", self.path(Path::new(file)))));
+            if server.for_each_session {
+                facts.push("one for each session, as it drives a browser".to_owned());
+            }
             if !server.enabled {
                 facts.push(format!("switched off, as in your client: `hub enable {}`", server.name));
             }
@@ -265,7 +268,8 @@ pub(super) fn document(plan: &Plan, done: Option<&Done>) -> serde_json::Value {
 fn server(server: &Server) -> serde_json::Value {
     json!({
         "name": server.name, "new": server.is_new, "command": server.command, "env": server.env, "env_file": server.env_file,
-        "cwd": server.cwd, "port": server.port, "url": server.url, "enabled": server.enabled, "entries": server.entries,
+        "cwd": server.cwd, "port": server.port, "url": server.url,
+        "for_each_session": server.for_each_session, "enabled": server.enabled, "entries": server.entries,
     })
 }
 

@@ -22,6 +22,8 @@ pub struct NewServer {
     pub cwd: Option<String>,
     /// Its own port.
     pub port: Option<u16>,
+    /// Who shares a child: the word of hub.toml.
+    pub share: Option<&'static str>,
     /// Only `Some(false)` is worth a line, but what is asked for is written.
     pub enabled: Option<bool>,
 }
@@ -130,6 +132,9 @@ impl NewServer {
         }
         if let Some(port) = self.port {
             table.insert("port", value(i64::from(port)));
+        }
+        if let Some(share) = self.share {
+            table.insert("share", value(share));
         }
         if let Some(enabled) = self.enabled {
             table.insert("enabled", value(enabled));

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::discover::Wanted;
+use super::discover::{Home, Wanted};
 use super::plan::{Fate, Manner};
 use super::world::{self, Error};
 use crate::clients::Client;
@@ -62,10 +62,14 @@ pub enum Link {
 /// Looks at the files of all clients that are known: the user's, those of the current project and of the projects that
 /// Claude Code knows. Takes some milliseconds a project.
 pub fn connected(dirs: &Dirs) -> Result<Vec<LinkedFile>, Error> {
+    of(&Home::find().ok_or(Error::NoHome)?, dirs)
+}
+
+fn of(home: &Home, dirs: &Dirs) -> Result<Vec<LinkedFile>, Error> {
     let all = Wanted::default();
-    let moved = world::prepare(&all, Manner::default(), dirs)?;
+    let moved = world::prepare_for(home, &all, Manner::default(), dirs)?;
     // What would only be copied tells which server it is, also where the file cannot or must not be written.
-    let copied = world::prepare(&all, Manner { no_rewrite: true, ..Manner::default() }, dirs)?;
+    let copied = world::prepare_for(home, &all, Manner { no_rewrite: true, ..Manner::default() }, dirs)?;
     let is_known = |name: &str| copied.servers.iter().any(|server| server.name == name && !server.is_new);
     let mut files = Vec::with_capacity(moved.files.len());
     for (file, same) in moved.files.into_iter().zip(copied.files) {
@@ -85,4 +89,44 @@ pub fn connected(dirs: &Dirs) -> Result<Vec<LinkedFile>, Error> {
         files.push(LinkedFile { client, path, project, unreadable: file.left, entries });
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn entries_lead_through_hub_or_start_copies() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = |name: &str| folder.path().join(name);
+        let home = Home { home: path("home"), config: path("config"), xdg: path("xdg"), here: path("here") };
+        for folder in ["home/.cursor", "here"] {
+            fs::create_dir_all(path(folder)).expect("folder");
+        }
+        fs::write(path("hub.toml"), "[servers.a]\ncommand = \"a-mcp\"\nport = 18999\n").expect("written");
+        let entries = "{\"mcpServers\": {\"through\": {\"url\": \"http://127.0.0.1:18999/mcp\"}, \"copy\": {\"command\": \"a-mcp\"}, \
+                       \"own\": {\"command\": \"b-mcp\"}, \"remote\": {\"url\": \"https://example.com/\"}}}";
+        let file = path("home/.cursor/mcp.json");
+        fs::write(&file, entries).expect("written");
+        // Also where hub must not write, a copy is a copy.
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).expect("mode");
+        let dirs = Dirs {
+            config_file: path("hub.toml"),
+            config_dir: folder.path().to_owned(),
+            state_dir: path("state"),
+            control_socket: path("hub.sock"),
+        };
+        let files = of(&home, &dirs).expect("looked at");
+        let [file] = files.as_slice() else { panic!("one file: {files:?}") };
+        let links: Vec<&Link> = file.entries.iter().map(|entry| &entry.link).collect();
+        let server = || "a".to_owned();
+        let read_only = Link::Other { reason: "it is read-only".to_owned() };
+        let remote = Link::Other { reason: "a remote server: hub runs local ones".to_owned() };
+        assert_eq!(
+            links,
+            [&Link::Hub { server: Some(server()) }, &Link::Copy { server: server() }, &read_only, &remote]
+        );
+        assert!(!path("state").exists(), "looking changes nothing");
+    }
 }

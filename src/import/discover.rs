@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
+use super::approvals::{Approval, Approvals};
 use super::write;
 use crate::clients::{self, Base, Bases, CLIENTS, Client, Entries, Entry, Place, Scope};
 use crate::limits::{IMPORT_FILE_BYTES_MAX, IMPORT_PROJECTS_MAX};
@@ -60,6 +61,19 @@ pub(super) struct Source {
     /// The file itself: links are followed.
     pub real: PathBuf,
     pub content: Content,
+    /// What was agreed to for its project, when that is not the one at hand: nobody named it.
+    pub agreed: Agreed,
+}
+
+/// What is known of a person's consent to run what a file says.
+#[derive(Debug, Clone)]
+pub(super) enum Agreed {
+    /// The user's own file, or one that was named.
+    Theirs,
+    /// The file of the current folder.
+    Here(Approvals),
+    /// The file of another project.
+    Elsewhere(Approvals),
 }
 
 /// What could be read of a file.
@@ -82,6 +96,32 @@ pub(super) enum Content {
 // === impl Source ===
 
 impl Source {
+    /// Its text as JSON; null when it is none.
+    fn json(&self) -> serde_json::Value {
+        let Content::Text { text, .. } = &self.content else { return serde_json::Value::Null };
+        serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default()
+    }
+
+    /// Why hub must not run a server of it, though it could.
+    pub(super) fn objection(&self, name: &str) -> Option<&'static str> {
+        const NOT_TRUSTED: &str =
+            "its project is not trusted in Claude Code: run `hub import` in its folder to move it";
+        const NOT_ASKED: &str = "it is not approved in Claude Code: run `hub import` in its folder to move it";
+        let (approvals, is_here) = match &self.agreed {
+            Agreed::Theirs => return None,
+            Agreed::Here(approvals) => (approvals, true),
+            Agreed::Elsewhere(approvals) => (approvals, false),
+        };
+        if self.client.id != "claude-code" {
+            return (!is_here && !approvals.is_trusted()).then_some(NOT_TRUSTED);
+        }
+        match approvals.server(name) {
+            Approval::No => Some("it is rejected in Claude Code"),
+            Approval::NotAsked if !is_here => Some(NOT_ASKED),
+            Approval::NotAsked | Approval::Yes => None,
+        }
+    }
+
     /// Where in the file its entries are.
     fn entries(&self) -> &'static [Entries] {
         self.client.places[self.place].shape.entries
@@ -112,13 +152,14 @@ impl Home {
         let is_it = |place: &Place| place.scope == Scope::User && place.path.ends_with(".claude.json");
         let place = client.places.iter().position(is_it)?;
         let path = self.path(&client.places[place], None)?;
-        Some(look(client, place, None, &path).unwrap_or(Source {
+        Some(look(client, place, None, &path, Agreed::Theirs).unwrap_or(Source {
             client,
             place,
             project: None,
             real: path.clone(),
             path,
             content: Content::Absent,
+            agreed: Agreed::Theirs,
         }))
     }
 
@@ -133,25 +174,32 @@ impl Home {
         let mut found = Found { sources: Vec::new() };
         let of = |client: &&'static Client| wanted.from.is_none_or(|from| from.id == client.id);
         for client in CLIENTS.iter().filter(of) {
-            found.places(self, client, None);
+            found.places(self, client, None, &Agreed::Theirs);
         }
-        for project in self.projects() {
+        let claude = self.claude();
+        let known = claude.as_ref().map(Source::json).unwrap_or_default();
+        let settings = self.claude_settings();
+        for project in self.projects(&known) {
+            let approvals = Approvals::of(&project, &known, &settings);
+            let agreed = if project == self.here { Agreed::Here(approvals) } else { Agreed::Elsewhere(approvals) };
             for client in CLIENTS.iter().filter(of) {
-                found.places(self, client, Some(&project));
+                found.places(self, client, Some(&project), &agreed);
             }
         }
         Ok(found.sources)
     }
 
+    /// The folder of Claude Code's settings.
+    fn claude_settings(&self) -> PathBuf {
+        let named = std::env::var_os("CLAUDE_CONFIG_DIR").filter(|folder| !folder.is_empty());
+        named.map_or_else(|| self.home.join(".claude"), PathBuf::from)
+    }
+
     /// The current folder, and the folders that Claude Code has worked in.
-    fn projects(&self) -> Vec<PathBuf> {
-        let known = self.claude().map(|source| source.content);
+    fn projects(&self, claude: &serde_json::Value) -> Vec<PathBuf> {
         let mut projects = vec![self.here.clone()];
-        if let Some(Content::Text { text, .. }) = known {
-            let json: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
-            let folders = json.get("projects").and_then(serde_json::Value::as_object);
-            projects.extend(folders.into_iter().flatten().map(|(folder, _)| PathBuf::from(folder)));
-        }
+        let folders = claude.get("projects").and_then(serde_json::Value::as_object);
+        projects.extend(folders.into_iter().flatten().map(|(folder, _)| PathBuf::from(folder)));
         projects.retain(|folder| folder.is_absolute() && folder.is_dir());
         projects.truncate(IMPORT_PROJECTS_MAX);
         projects
@@ -173,7 +221,7 @@ impl Home {
         // A copy of a user's file in another place is read as that file; one in nobody's place is its folder's.
         let is_users = guessed.is_some() && told.scope != Scope::Project;
         let root = (!is_users).then(|| root(&path, told)).map(|root| fs::canonicalize(&root).unwrap_or(root));
-        look(client, place, root, &path).ok_or(Error::Absent(path))
+        look(client, place, root, &path, Agreed::Theirs).ok_or(Error::Absent(path))
     }
 }
 
@@ -184,13 +232,14 @@ struct Found {
 impl Found {
     /// The files of one client: the user's, or those of a project. Entries that two clients read in the same place count
     /// once; two clients may also keep theirs in different places of one file.
-    fn places(&mut self, home: &Home, client: &'static Client, project: Option<&Path>) {
+    fn places(&mut self, home: &Home, client: &'static Client, project: Option<&Path>, agreed: &Agreed) {
         for (index, place) in client.places.iter().enumerate() {
             if (place.base == Base::Project) != project.is_some() {
                 continue;
             }
             for path in home.path(place, project).into_iter().flat_map(expand) {
-                let Some(source) = look(client, index, project.map(Path::to_owned), &path) else { continue };
+                let project = project.map(Path::to_owned);
+                let Some(source) = look(client, index, project, &path, agreed.clone()) else { continue };
                 if !self.sources.iter().any(|known| known.real == source.real && known.entries() == source.entries()) {
                     self.sources.push(source);
                 }
@@ -223,13 +272,19 @@ fn expand(path: PathBuf) -> Vec<PathBuf> {
 }
 
 /// Reads a file, if there is one.
-fn look(client: &'static Client, place: usize, project: Option<PathBuf>, path: &Path) -> Option<Source> {
+fn look(
+    client: &'static Client,
+    place: usize,
+    project: Option<PathBuf>,
+    path: &Path,
+    agreed: Agreed,
+) -> Option<Source> {
     let real = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         other => other.unwrap_or_else(|_error| path.to_owned()),
     };
     let content = content(&real).unwrap_or_else(|error| Content::Unusable(error.to_string()));
-    Some(Source { client, place, project, path: path.to_owned(), real, content })
+    Some(Source { client, place, project, path: path.to_owned(), real, content, agreed })
 }
 
 fn content(path: &Path) -> io::Result<Content> {

@@ -127,7 +127,7 @@ fn server(stdio: &Stdio, place: Place<'_>) -> Result<NewServer, String> {
     }
     let enabled = if stdio.enabled { None } else { Some(false) };
     let cwd = cwd.map(|cwd| if Some(cwd.as_str()) == project { literal(&cwd) } else { cwd });
-    Ok(NewServer { command, args, env, env_file, cwd, port: None, enabled })
+    Ok(NewServer { command, args, env, env_file, cwd, port: None, share: None, enabled })
 }
 
 /// The folder that a command needs, if it needs one.

@@ -9,6 +9,8 @@
 //! back.
 
 mod apply;
+mod approvals;
+mod browsers;
 mod connected;
 mod cwd;
 mod diff;

@@ -12,10 +12,11 @@ use super::journal::{Of, Wanted};
 use super::judge::{self, Reached, Verdict};
 use super::names::Taken;
 use super::ports::Ports;
-use super::{mask, rewrite};
+use super::{browsers, mask, rewrite};
 use crate::clients::{self, Client, Found};
 use crate::config::edit::{self, NewServer};
 use crate::config::{Config, Kind, Loaded, Problem};
+use crate::limits::CONFIG_FILE_BYTES_MAX;
 
 /// How an import is done.
 #[derive(Debug, Clone, Copy, Default)]
@@ -126,6 +127,8 @@ pub struct Server {
     pub port: u16,
     /// Its endpoint.
     pub url: String,
+    /// Whether each session gets a process of its own, because it drives a browser.
+    pub for_each_session: bool,
     /// Whether it will run.
     pub enabled: bool,
     /// How many entries come to it; each of them was a process for each window.
@@ -265,6 +268,9 @@ pub(super) fn plan(sources: &Sources, hub: &HubToml, manner: Manner, world: &Wor
     give_names_and_ports(&mut groups, &items, config, &ports, world)?;
     let new_text = hub_text(&groups, hub, config).map_err(edit)?;
     let after = (world.load)(&new_text);
+    if new_text.len() as u64 > CONFIG_FILE_BYTES_MAX {
+        return Err(edit(format!("it would be larger than {CONFIG_FILE_BYTES_MAX} bytes")));
+    }
     if let Some(problem) = after.problems.iter().find(|problem| problem.kind != Kind::Environment) {
         return Err(edit(problem.to_string()));
     }
@@ -342,9 +348,13 @@ fn collect(sources: &Sources, ports: &Known, world: &World<'_>) -> (Vec<Item>, V
                 folder: source.real.parent().unwrap_or(Path::new("/")),
                 exists: world.exists,
             };
-            let verdict = match &rejected {
-                Some(_) => Verdict::Left("the client does not read its file".to_owned()),
-                None => judge::judge(&found, stand),
+            let verdict = match (&rejected, judge::judge(&found, stand)) {
+                (Some(_), _) => Verdict::Left("the client does not read its file".to_owned()),
+                (None, Verdict::Server(server)) => match source.objection(&found.name) {
+                    Some(why) => Verdict::Left(why.to_owned()),
+                    None => Verdict::Server(server),
+                },
+                (None, verdict) => verdict,
             };
             items.push(Item { source: index, found, project, verdict, group: None, by: None });
         }
@@ -386,7 +396,9 @@ fn group(items: &mut [Item], text: &str, config: &Config, world: &World<'_>) -> 
             let is_same = |known: &&&str| identity.is_some() && identities.get(**known) == identity;
             let known = known.iter().find(is_same).map(|name| (*name).to_owned());
             let name = known.clone().unwrap_or_default();
-            groups.push((identity, Group { known, name, server: (**server).clone(), port: 0, entries: 0 }));
+            let mut server = server.clone();
+            server.share = browsers::drives_one(&server.command, &server.args).then_some("session");
+            groups.push((identity, Group { known, name, server: *server, port: 0, entries: 0 }));
             groups.len() - 1
         });
         let (_, group) = &mut groups[at];
@@ -474,6 +486,7 @@ fn shown(group: &Group, config: &Config, url: &dyn Fn(u16) -> String) -> Server 
         cwd: group.server.cwd.clone(),
         port: group.port,
         url: url(group.port),
+        for_each_session: group.known.is_none() && group.server.share.is_some(),
         enabled: known.map_or(group.server.enabled != Some(false), |entry| entry.enabled),
         entries: group.entries,
     }

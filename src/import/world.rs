@@ -37,8 +37,12 @@ pub enum Error {
 
 /// Looks at everything and makes the plan.
 pub fn prepare(wanted: &Wanted, manner: Manner, dirs: &Dirs) -> Result<Plan, Error> {
-    let home = Home::find().ok_or(Error::NoHome)?;
-    let sources = sources(&home, wanted)?;
+    prepare_for(&Home::find().ok_or(Error::NoHome)?, wanted, manner, dirs)
+}
+
+/// The same for a home that is not this environment's.
+pub(super) fn prepare_for(home: &Home, wanted: &Wanted, manner: Manner, dirs: &Dirs) -> Result<Plan, Error> {
+    let sources = sources(home, wanted)?;
     let hub = hub_toml(&dirs.config_file)?;
     let program = std::env::current_exe().map_err(Error::Program)?;
     let remembered = store::ports_in(&dirs.database());

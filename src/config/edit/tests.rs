@@ -12,6 +12,7 @@ fn some() -> NewServer {
         env_file: None,
         cwd: Some("~/work".into()),
         port: Some(18901),
+        share: None,
         enabled: None,
     }
 }
