@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::limits::{AGGREGATE_INSTRUCTIONS_BYTES_MAX, AGGREGATE_INSTRUCTIONS_PER_SERVER_BYTES_MAX};
 use crate::mcp::splice::Object;
 use crate::mcp::{Era, ProtocolVersion, Raw, scan};
-use crate::server::Handshake;
+use crate::server::{Handshake, Offers};
 
 use super::catalog::Member;
 
@@ -31,6 +31,7 @@ pub fn handshake(members: &[Member]) -> Handshake {
         capabilities: capabilities(members.iter().filter_map(Member::handshake)),
         server_info: Raw::from(server_info.to_string()),
         instructions: Some(Raw::from(instructions)),
+        offers: Offers::default(),
     }
 }
 
@@ -104,6 +105,7 @@ mod tests {
             capabilities: Raw::from_static(capabilities.as_bytes()),
             server_info: Raw::new(),
             instructions: None,
+            offers: Offers::default(),
         }
     }
 

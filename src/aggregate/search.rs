@@ -62,7 +62,7 @@ struct Reader(Mutex<Option<oneshot::Sender<Outcome>>>);
 impl Outlet for Reader {
     fn deliver(&self, _from: &InstanceHandle, delivery: Delivery) {
         // hub can be asked nothing, and a search does not care for progress. A cancelled read just drops its sender.
-        let Delivery::Finish(outcome) = delivery else { return };
+        let Some(outcome) = delivery.into_outcome() else { return };
         if let Some(answer) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             answer.send(outcome).ok();
         }

@@ -98,7 +98,7 @@ impl From<Mismatch> for ErrorObject {
 }
 
 /// Which arguments of which tools are mirrored into `Mcp-Param-*` headers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeaderTable {
     tools: HashMap<String, Vec<Annotation>>,
     complaints: Vec<String>,

@@ -4,11 +4,13 @@
 //! written one after another; the payload in them is a slice. Owns nothing. May not: look into what is not a member of
 //! `params` or of its `_meta`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::mcp::meta::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Level, PROTOCOL_VERSION, SUBSCRIPTION_ID};
-use crate::mcp::splice::Object;
-use crate::mcp::{ProtocolVersion, Raw, WireId};
+use crate::mcp::splice::{Object, Scanned};
+use crate::mcp::{Raw, WireId};
 
 /// What a modern server is told of the client with each request.
 #[derive(Debug, Clone, Copy)]
@@ -23,67 +25,78 @@ pub struct Claims<'a> {
 
 /// Members of `params` that mean something in one era only: a legacy task request, a retried modern call.
 const OF_ONE_ERA: [&str; 3] = ["task", "inputResponses", "requestState"];
-/// Members of `params` that are read or written here.
-const TRANSLATED: [&str; 4] = ["_meta", "task", "inputResponses", "requestState"];
+/// The revision that hub speaks to modern servers, as JSON.
+const VERSION: &[u8] = b"\"2026-07-28\"";
 
 static EMPTY: Raw = Bytes::from_static(b"{}");
 
 /// The params of a legacy client's request, or of one of hub's own, for a modern server. A progress token of the client
 /// becomes `token`, or goes. `more` are members of the top level that a retry adds (`inputResponses`, `requestState`).
-pub fn to_modern(params: Option<&Raw>, claims: &Claims<'_>, token: Option<WireId>, more: &[(&str, Raw)]) -> Vec<Raw> {
-    let Some(object) = Object::scan_for(params.unwrap_or(&EMPTY), &TRANSLATED) else {
-        return params.cloned().into_iter().collect();
-    };
-    let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
-    let mut edits = vec![("_meta", Some(meta_of(meta.as_ref(), claims, token)))];
+/// `scanned`: the same params, if their members are known.
+pub fn to_modern(
+    params: Option<&Raw>,
+    scanned: Option<&Scanned>,
+    claims: &Claims<'_>,
+    token: Option<WireId>,
+    more: &[(&str, Raw)],
+) -> Vec<Raw> {
+    let Some(scanned) = known(params.unwrap_or(&EMPTY), scanned) else { return params.cloned().into_iter().collect() };
+    let mut edits = Vec::with_capacity(1 + OF_ONE_ERA.len());
+    edits.push(("_meta", Some(meta_of(scanned.meta.as_ref(), claims, token))));
     edits.extend(more.iter().map(|(key, value)| (*key, Some(value.clone()))));
     edits.extend(OF_ONE_ERA.into_iter().filter(|key| !more.iter().any(|(set, _)| set == key)).map(|key| (key, None)));
-    object.pieces(&edits)
+    scanned.object.pieces(&edits)
+}
+
+/// The members of params, found now if they are not known.
+fn known<'a>(params: &Raw, scanned: Option<&'a Scanned>) -> Option<Cow<'a, Scanned>> {
+    scanned.map(Cow::Borrowed).or_else(|| Some(Cow::Owned(Scanned::scan(params)?)))
 }
 
 /// The `_meta` of a request to a modern server: the client's own keys, and the reserved ones as hub says them.
 fn meta_of(old: Option<&Object>, claims: &Claims<'_>, token: Option<WireId>) -> Raw {
-    let empty = Object::scan(&EMPTY).expect("an object");
-    let version = format!("\"{}\"", ProtocolVersion::V2026_07_28);
-    let level = claims.level.map(|level| format!("\"{}\"", level.as_str()));
-    let had_token = old.is_some_and(|old| old.get("progressToken").is_some_and(is_token));
+    let had_token = old.is_some_and(|old| old.value("progressToken").is_some_and(is_token));
     let token = token.filter(|_| had_token).map(|token| token.to_string());
-    old.unwrap_or(&empty).edit(&[
-        (PROTOCOL_VERSION, Some(version.as_bytes())),
-        (CLIENT_CAPABILITIES, Some(claims.capabilities)),
+    let level = claims.level.map(|level| format!("\"{}\"", level.as_str()));
+    let edits = [
+        (PROTOCOL_VERSION, Some(VERSION)),
+        (CLIENT_CAPABILITIES, Some(&claims.capabilities[..])),
         (CLIENT_INFO, claims.info.map(|info| &info[..])),
         (LOG_LEVEL, level.as_ref().map(String::as_bytes)),
         (SUBSCRIPTION_ID, None),
         ("progressToken", token.as_ref().map(String::as_bytes)),
-    ])
+    ];
+    match old {
+        Some(old) => old.edit(&edits),
+        None => Object::empty().edit(&edits),
+    }
 }
 
 /// Is this the value of a progress token: a string or a number?
-fn is_token(raw: Raw) -> bool {
+fn is_token(raw: &[u8]) -> bool {
     matches!(raw.first(), Some(b'"' | b'-' | b'0'..=b'9'))
 }
 
 /// The params of a modern client's request for a legacy server: without the reserved keys of `_meta` (a dual-era server
 /// refuses them once it was opened the legacy way) and without what makes a retry a retry. Empty if there were none.
-pub fn to_legacy(params: Option<&Raw>, token: Option<WireId>) -> Vec<Raw> {
+/// `scanned`: the same params, if their members are known.
+pub fn to_legacy(params: Option<&Raw>, scanned: Option<&Scanned>, token: Option<WireId>) -> Vec<Raw> {
     let Some(params) = params else { return Vec::new() };
-    let Some(object) = Object::scan_for(params, &TRANSLATED) else { return vec![params.clone()] };
-    let mut edits: Vec<(&str, Option<Raw>)> = OF_ONE_ERA.into_iter().map(|key| (key, None)).collect();
-    if let Some(meta) = object.get("_meta") {
-        let meta = Object::scan(&meta).map(|meta| {
-            let token = token.filter(|_| meta.get("progressToken").is_some_and(is_token)).map(|id| id.to_string());
-            meta.edit(&[
-                (PROTOCOL_VERSION, None),
-                (CLIENT_CAPABILITIES, None),
-                (CLIENT_INFO, None),
-                (LOG_LEVEL, None),
-                (SUBSCRIPTION_ID, None),
-                ("progressToken", token.as_ref().map(String::as_bytes)),
-            ])
-        });
-        edits.push(("_meta", meta.filter(|meta| &meta[..] != b"{}")));
-    }
-    object.pieces(&edits)
+    let Some(scanned) = known(params, scanned) else { return vec![params.clone()] };
+    let meta = scanned.meta.as_ref().map(|meta| {
+        let token = token.filter(|_| meta.value("progressToken").is_some_and(is_token)).map(|id| id.to_string());
+        meta.edit(&[
+            (PROTOCOL_VERSION, None),
+            (CLIENT_CAPABILITIES, None),
+            (CLIENT_INFO, None),
+            (LOG_LEVEL, None),
+            (SUBSCRIPTION_ID, None),
+            ("progressToken", token.as_ref().map(String::as_bytes)),
+        ])
+    });
+    let meta = meta.filter(|meta| &meta[..] != b"{}");
+    let [task, responses, state] = OF_ONE_ERA;
+    scanned.object.pieces(&[("_meta", meta), (task, None), (responses, None), (state, None)])
 }
 
 #[cfg(test)]
@@ -104,11 +117,16 @@ mod tests {
     fn modern(params: Option<&str>, token: Option<u64>, more: &[(&str, Raw)]) -> String {
         let (capabilities, info) = (raw(r#"{"roots":{}}"#), raw(r#"{"name":"c"}"#));
         let claims = Claims { capabilities: &capabilities, info: Some(&info), level: Some(Level::Info) };
-        text(&to_modern(params.map(raw).as_ref(), &claims, token.map(WireId), more))
+        text(&to_modern(params.map(raw).as_ref(), None, &claims, token.map(WireId), more))
     }
 
     fn legacy(params: &str, token: Option<u64>) -> String {
-        text(&to_legacy(Some(&raw(params)), token.map(WireId)))
+        text(&to_legacy(Some(&raw(params)), None, token.map(WireId)))
+    }
+
+    #[test]
+    fn the_version_is_the_newest() {
+        assert_eq!(VERSION, format!("\"{}\"", crate::mcp::ProtocolVersion::V2026_07_28).as_bytes());
     }
 
     #[test]
@@ -132,14 +150,14 @@ mod tests {
         let capabilities = raw("{}");
         let claims = Claims { capabilities: &capabilities, info: None, level: None };
         assert_eq!(
-            text(&to_modern(None, &claims, None, &[])),
+            text(&to_modern(None, None, &claims, None, &[])),
             r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}"#
         );
         let lies = raw(
             r#"{"_meta":{"io.modelcontextprotocol/clientInfo":{"name":"x"},"io.modelcontextprotocol/logLevel":"debug","io.modelcontextprotocol/subscriptionId":1,"x":2}}"#,
         );
         assert_eq!(
-            text(&to_modern(Some(&lies), &claims, None, &[])),
+            text(&to_modern(Some(&lies), None, &claims, None, &[])),
             r#"{"_meta":{"x":2,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}"#
         );
     }
@@ -205,7 +223,7 @@ mod tests {
         assert_eq!(legacy(&format!(r#"{{"_meta":{{{CLAIMED}}}}}"#), Some(3)), "{}");
         assert_eq!(legacy(&format!(r#"{{"name":"x","_meta":{{{CLAIMED}}},"z":1}}"#), None), r#"{"name":"x","z":1}"#);
         assert_eq!(legacy(r#"{"_meta":7,"a":1}"#, None), r#"{"a":1}"#);
-        assert_eq!(to_legacy(None, Some(WireId(1))), Vec::<Raw>::new());
+        assert_eq!(to_legacy(None, None, Some(WireId(1))), Vec::<Raw>::new());
     }
 
     #[test]
@@ -216,7 +234,7 @@ mod tests {
         let with_meta = big.replacen('{', r#"{"_meta":{"a":1},"#, 1);
         for params in [raw(&big), raw(&with_meta)] {
             let within = |piece: &Raw| params.as_ptr_range().contains(&piece.as_ptr());
-            for pieces in [to_modern(Some(&params), &claims, None, &[]), to_legacy(Some(&params), None)] {
+            for pieces in [to_modern(Some(&params), None, &claims, None, &[]), to_legacy(Some(&params), None, None)] {
                 assert!(pieces.len() <= 3 && pieces.iter().any(|piece| piece.len() > 100_000 && within(piece)));
             }
         }
@@ -234,8 +252,8 @@ mod tests {
             }
             let capabilities = raw("{}");
             let claims = Claims { capabilities: &capabilities, info: None, level: Some(Level::Debug) };
-            let there = Raw::from(to_modern(Some(&raw(&tree.to_string())), &claims, None, &[]).concat());
-            let back = to_legacy(Some(&there), None).concat();
+            let there = Raw::from(to_modern(Some(&raw(&tree.to_string())), None, &claims, None, &[]).concat());
+            let back = to_legacy(Some(&there), None, None).concat();
             tree.as_object_mut().expect("object").shift_remove("task");
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&back).expect("valid"), tree);
         }

@@ -27,38 +27,27 @@ pub enum ResultKind {
     Unknown(String),
 }
 
-/// The kind of a result. Servers write `resultType` first, so little of a large result is looked at.
-pub fn kind(result: &Raw) -> ResultKind {
-    kind_said(result_type(result))
+/// The kind of a result; what is no object says nothing of it.
+pub fn kind(result: Option<&Object>) -> ResultKind {
+    kind_said(result.and_then(|result| result.value(RESULT_TYPE)))
 }
 
-fn kind_said(result_type: Option<Raw>) -> ResultKind {
+const RESULT_TYPE: &str = "resultType";
+
+fn kind_said(result_type: Option<&[u8]>) -> ResultKind {
     let Some(raw) = result_type else { return ResultKind::Complete };
-    match scan::unquote(&raw).as_deref() {
+    match scan::unquote(raw).as_deref() {
         Some("complete") => ResultKind::Complete,
         Some("input_required") => ResultKind::InputRequired,
         Some("task") => ResultKind::Task,
         Some(other) => ResultKind::Unknown(other.to_owned()),
-        None => ResultKind::Unknown(String::from_utf8_lossy(&raw).into_owned()),
+        None => ResultKind::Unknown(String::from_utf8_lossy(raw).into_owned()),
     }
 }
 
 /// Whether a result has the member that every modern one has.
-pub fn says_its_type(result: &Raw) -> bool {
-    result_type(result).is_some()
-}
-
-fn result_type(result: &Raw) -> Option<Raw> {
-    let mut is_first = false;
-    let mut members = scan::members(result, scan::skip_space(result, 0))?;
-    let first = members.step(|bytes, key, at| {
-        is_first = scan::key_is(&bytes[key.clone()], "resultType");
-        if is_first { scan::value_end(bytes, at) } else { Ok(at) }
-    });
-    match first {
-        Ok(Some(first)) if is_first => Some(result.slice(first.value)),
-        _ => Object::scan_for(result, &["resultType"])?.get("resultType"),
-    }
+pub fn says_its_type(result: &Object) -> bool {
+    result.has(RESULT_TYPE)
 }
 
 /// What hub adds to a legacy server's result.
@@ -86,35 +75,30 @@ pub fn is_cacheable(method: &Method) -> bool {
 }
 
 /// A legacy server's result for a modern client, in pieces.
-pub fn to_modern(method: &Method, result: &Raw, stamp: &Stamp<'_>) -> Result<Vec<Raw>, ErrorObject> {
-    let ttl = stamp.ttl_ms.to_string();
-    let scope = format!("\"{}\"", stamp.scope);
-    let mut added: Vec<(&str, &[u8])> = vec![("resultType", b"\"complete\"")];
-    if is_cacheable(method) {
-        added.extend([("ttlMs", ttl.as_bytes()), ("cacheScope", scope.as_bytes())]);
-    }
-    let edits_tools =
-        *method == Method::ToolsList && (may_hold(result, "\"x-mcp-header\"") || may_hold(result, "\"execution\""));
-    let mut keys: Vec<&str> = added.iter().map(|(key, _)| *key).chain(["_meta"]).collect();
-    keys.extend(edits_tools.then_some("tools"));
-    let object = Object::scan_for(result, &keys).ok_or_else(not_an_object)?;
-    let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
+pub fn to_modern(method: &Method, result: &Object, stamp: &Stamp<'_>) -> Vec<Raw> {
+    let meta = result.get("_meta").and_then(|meta| Object::scan(&meta));
     let meta =
         meta.map_or_else(|| fresh_meta(stamp.server_info), |meta| meta.edit(&[(SERVER_INFO, Some(stamp.server_info))]));
-    let mut edits: Vec<(&str, Option<Raw>)> =
-        added.iter().map(|(key, value)| (*key, Some(Bytes::copy_from_slice(value)))).collect();
-    edits.push(("_meta", Some(meta)));
-    if edits_tools {
-        edits.extend(tools::each(&object, needs_task, tools_to_modern).map(|tools| ("tools", Some(tools))));
+    let mut edits = Vec::with_capacity(5);
+    edits.push((RESULT_TYPE, Some(Raw::from_static(b"\"complete\""))));
+    if is_cacheable(method) {
+        edits.push(("ttlMs", Some(Raw::from(stamp.ttl_ms.to_string()))));
+        edits.push(("cacheScope", Some(Raw::from(format!("\"{}\"", stamp.scope)))));
     }
-    Ok(object.pieces(&edits))
+    edits.push(("_meta", Some(meta)));
+    let raw = result.raw();
+    if *method == Method::ToolsList && (may_hold(raw, "\"x-mcp-header\"") || may_hold(raw, "\"execution\"")) {
+        edits.extend(tools::each(result, needs_task, tools_to_modern).map(|tools| ("tools", Some(tools))));
+    }
+    result.pieces(&edits)
 }
 
 fn fresh_meta(server_info: &Raw) -> Raw {
     Bytes::from([b"{\"", SERVER_INFO.as_bytes(), b"\":", server_info, b"}"].concat())
 }
 
-fn not_an_object() -> ErrorObject {
+/// A result that says nothing that hub could add to or take from.
+pub fn not_an_object() -> ErrorObject {
     ErrorObject::new(INTERNAL_ERROR, "the server's result is not an object")
 }
 
@@ -129,55 +113,40 @@ pub fn with_valid_headers(result: Raw) -> Raw {
     Object::scan(&result).and_then(edited).unwrap_or(result)
 }
 
-/// A modern server's result for a legacy session. Anything but a complete one is an error: questions are asked elsewhere
-/// ([`super::rounds`]).
-pub fn to_legacy(method: &Method, result: Raw) -> Result<Raw, ErrorObject> {
+/// A modern server's result for a legacy session, in pieces. Anything but a complete one is an error: questions are asked
+/// elsewhere ([`super::rounds`]).
+pub fn to_legacy(method: &Method, result: &Object) -> Result<Vec<Raw>, ErrorObject> {
     let refuse = |what: &str| Err(ErrorObject::new(INTERNAL_ERROR, format!("the server answered with {what}")));
-    // Hints elsewhere mean nothing to anybody: they may stay.
-    let gone: &[&str] = if is_cacheable(method) { &["resultType", "ttlMs", "cacheScope"] } else { &["resultType"] };
-    let read: &[&str] = match method {
-        Method::ToolsList => &["tools"],
-        Method::ToolsCall => &["structuredContent"],
-        _ => &[],
-    };
-    let object = Object::scan_for(&result, &[gone, read].concat()).ok_or_else(not_an_object)?;
-    match kind_said(object.get("resultType")) {
+    match kind(Some(result)) {
         ResultKind::Complete => {}
         ResultKind::InputRequired => return refuse("a question that cannot be asked here"),
         ResultKind::Task => return refuse("a task that was not asked for"),
         ResultKind::Unknown(other) => return refuse(&format!("an unknown result type `{other:.40}`")),
     }
+    // Hints elsewhere mean nothing to anybody: they may stay.
+    let gone: &[&str] = if is_cacheable(method) { &[RESULT_TYPE, "ttlMs", "cacheScope"] } else { &[RESULT_TYPE] };
     let mut edits: Vec<(&str, Option<Raw>)> = gone.iter().map(|key| (*key, None)).collect();
     match method {
         Method::ToolsList => {
-            edits.extend(tools::each(&object, |_| false, tools_to_legacy).map(|tools| ("tools", Some(tools))));
+            edits.extend(tools::each(result, |_| false, tools_to_legacy).map(|tools| ("tools", Some(tools))));
         }
-        Method::ToolsCall => edits.extend(unstructured(&result, object.get("structuredContent"))),
+        Method::ToolsCall => edits.extend(unstructured(result)),
         _ => {}
     }
-    let touched = edits.iter().any(|(key, value)| value.is_some() || object.get(key).is_some());
-    if !touched {
-        return Ok(result);
-    }
-    // One that is edited is scanned whole: where there is no `content`, it is added.
-    let whole = edits.iter().any(|(key, _)| *key == "content").then(|| Object::scan(&result)).flatten();
-    Ok(whole.unwrap_or(object).edit(&borrowed(&edits)))
+    let touched = edits.iter().any(|(key, value)| value.is_some() || result.has(key));
+    Ok(if touched { result.pieces(&edits) } else { vec![result.raw().clone()] })
 }
 
 /// What becomes of a structured content that is no object: legacy clients refuse it, and read the text.
-fn unstructured(result: &Raw, structured: Option<Raw>) -> Vec<(&'static str, Option<Raw>)> {
-    let Some(structured) = structured.filter(|value| value.first() != Some(&b'{')) else { return Vec::new() };
-    let content = Object::scan(result).and_then(|result| result.get("content"));
-    let has_text = content.is_some_and(|content| !is_empty_array(&content));
+fn unstructured(result: &Object) -> Vec<(&'static str, Option<Raw>)> {
+    let structured = result.get("structuredContent").filter(|value| value.first() != Some(&b'{'));
+    let Some(structured) = structured else { return Vec::new() };
+    let has_text = result.value("content").is_some_and(|content| !is_empty_array(content));
     let text = (!has_text).then(|| ("content", Some(text_content(&structured))));
     std::iter::once(("structuredContent", None)).chain(text).collect()
 }
 
-fn borrowed<'a>(edits: &'a [(&'a str, Option<Raw>)]) -> Vec<(&'a str, Option<&'a [u8]>)> {
-    edits.iter().map(|(key, value)| (*key, value.as_deref())).collect()
-}
-
-fn is_empty_array(raw: &Raw) -> bool {
+fn is_empty_array(raw: &[u8]) -> bool {
     raw.first() == Some(&b'[') && raw.get(scan::skip_space(raw, 1)) == Some(&b']')
 }
 
@@ -209,15 +178,20 @@ mod tests {
             (r#"{"resultType":null}"#, ResultKind::Unknown("null".into())),
             ("[]", ResultKind::Complete),
         ] {
-            assert_eq!(kind(&raw(text)), expected, "{text}");
+            assert_eq!(kind(Object::scan(&raw(text)).as_ref()), expected, "{text}");
         }
+    }
+
+    fn object(text: &str) -> Object {
+        Object::scan(&raw(text)).expect("an object")
     }
 
     const STAMPED: &str = r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}"#;
 
     fn modern(method: &Method, text: &str) -> Result<String, ErrorObject> {
         let info = raw(r#"{"name":"s"}"#);
-        let pieces = to_modern(method, &raw(text), &Stamp { server_info: &info, ttl_ms: 0, scope: "private" })?;
+        let result = Object::scan(&raw(text)).ok_or_else(not_an_object)?;
+        let pieces = to_modern(method, &result, &Stamp { server_info: &info, ttl_ms: 0, scope: "private" });
         Ok(String::from_utf8(pieces.concat()).expect("text"))
     }
 
@@ -279,14 +253,15 @@ mod tests {
         let text = raw(&format!(r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#, "x".repeat(1 << 20)));
         let info = raw("{}");
         let stamp = Stamp { server_info: &info, ttl_ms: 0, scope: "private" };
-        let pieces = to_modern(&Method::ToolsCall, &text, &stamp).expect("an object");
+        let object = Object::scan(&text).expect("an object");
+        let pieces = to_modern(&Method::ToolsCall, &object, &stamp);
         assert_eq!((pieces.len(), pieces[1].as_ptr()), (3, text[1..].as_ptr()));
-        let same = to_legacy(&Method::ToolsCall, text.clone()).expect("complete");
-        assert_eq!(same.as_ptr(), text.as_ptr());
+        let same = to_legacy(&Method::ToolsCall, &object).expect("complete");
+        assert_eq!((same.len(), same[0].as_ptr()), (1, text.as_ptr()));
     }
 
     fn legacy(method: &Method, text: &str) -> String {
-        String::from_utf8(to_legacy(method, raw(text)).expect("complete").to_vec()).expect("text")
+        String::from_utf8(to_legacy(method, &object(text)).expect("complete").concat()).expect("text")
     }
 
     #[test]
@@ -304,10 +279,12 @@ mod tests {
             legacy(&Method::ToolsList, r#"{"resultType":"complete","tools":[{"name":"a","outputSchema":{}}]}"#),
             r#"{"tools":[{"name":"a"}]}"#
         );
-        for text in
-            [r#"{"resultType":"input_required"}"#, r#"{"x":1,"resultType":"task"}"#, r#"{"resultType":"z"}"#, "[]"]
-        {
-            assert_eq!(to_legacy(&Method::ToolsCall, raw(text)).expect_err("refused").code, INTERNAL_ERROR, "{text}");
+        for text in [r#"{"resultType":"input_required"}"#, r#"{"x":1,"resultType":"task"}"#, r#"{"resultType":"z"}"#] {
+            assert_eq!(
+                to_legacy(&Method::ToolsCall, &object(text)).expect_err("refused").code,
+                INTERNAL_ERROR,
+                "{text}"
+            );
         }
     }
 
@@ -374,7 +351,7 @@ mod tests {
 
         #[test]
         fn to_legacy_agrees_with_a_tree((mut tree, text) in some_result()) {
-            prop_assert_eq!(kind(&raw(&text)), ResultKind::Complete);
+            prop_assert_eq!(kind(Some(&object(&text))), ResultKind::Complete);
             let seen: Value = serde_json::from_str(&legacy(&Method::ToolsCall, &text)).expect("json");
             let members = tree.as_object_mut().expect("object");
             members.shift_remove("resultType");

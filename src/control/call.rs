@@ -104,11 +104,9 @@ struct Answer(Mutex<Option<oneshot::Sender<Outcome>>>);
 
 impl Outlet for Answer {
     fn deliver(&self, _from: &InstanceHandle, delivery: Delivery) {
-        let sender = match delivery {
-            Delivery::Finish(_) | Delivery::Cancelled => self.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            _ => None,
-        };
-        if let (Some(sender), Delivery::Finish(outcome)) = (sender, delivery) {
+        let is_end = matches!(delivery, Delivery::Finish(_) | Delivery::Result(_) | Delivery::Cancelled);
+        let sender = is_end.then(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
+        if let (Some(sender), Some(outcome)) = (sender, delivery.into_outcome()) {
             sender.send(outcome).ok();
         }
     }

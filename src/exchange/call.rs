@@ -109,14 +109,15 @@ impl Call {
 
     // --- what the child sends ----------------------------------------------------------------------------------
 
-    fn finish(&self, outcome: Outcome) {
+    /// `read`: the result, if its members are known.
+    fn finish(&self, outcome: Outcome, read: Option<Object>) {
         self.change(|call, state, acts| match &mut state.parked {
             Some(parked) => {
                 let outputs = parked.end(outcome);
                 call.take_up(state, outputs, acts);
                 call.done.store(!state.over, Ordering::Relaxed);
             }
-            None => call.conclude(state, outcome, acts),
+            None => call.conclude(state, (outcome, read), acts),
         });
     }
 
@@ -179,7 +180,7 @@ impl Call {
         }
         let me = self.me.upgrade().ok_or_else(|| ErrorObject::internal(Reason::CallerGone, "the call is over"))?;
         state.ticket = Some(self.shared.parks.admit(me)?);
-        let handshake = self.parts.instance.snapshot().handshake.clone();
+        let handshake = self.parts.instance.handshake();
         state.parked = Some(Parked::new(Rules {
             expiry: self.parts.server.spec().park_timeout,
             child_version: handshake.map(|handshake| handshake.version.clone()),
@@ -282,7 +283,7 @@ impl Call {
                     acts.say = Some((seat, interim(self, &input_requests, &sealed)));
                 }
                 Output::FeedChild { ask, outcome } => acts.feed.push((AskId(ask), outcome)),
-                Output::Finish(outcome) => self.conclude(state, outcome, acts),
+                Output::Finish(outcome) => self.conclude(state, (outcome, None), acts),
                 Output::Expire { asks, cancel } => {
                     (state.over, state.seat) = (true, None);
                     acts.feed.extend(asks.into_iter().map(|(ask, outcome)| (AskId(ask), outcome)));
@@ -294,32 +295,38 @@ impl Call {
     }
 
     /// The call is over: its end goes to who waits for it.
-    fn conclude(&self, state: &mut State, outcome: Outcome, acts: &mut Acts) {
+    fn conclude(&self, state: &mut State, (outcome, read): (Outcome, Option<Object>), acts: &mut Acts) {
         state.over = true;
         acts.forget = state.ticket.take();
         let (Some(seat), lacks) = (state.seat.take(), state.lacks.take()) else { return };
-        let handshake = self.parts.instance.snapshot().handshake.clone();
-        let outcome = self.named(outcome, handshake.as_deref());
+        let handshake = self.parts.instance.handshake();
+        let (outcome, read) = self.named(outcome, read, handshake.as_deref());
         let can = state.retried_by.as_ref().unwrap_or(&self.parts.client).can;
         let params = state.params.take();
         let recognised = state.digest;
         let digest = || recognised.unwrap_or_else(|| digest(&self.method, params.as_ref()));
         let reissue = visit::required(self, can, &outcome, digest);
-        let answer = reissue
-            .unwrap_or_else(|| outcome::readable(&self.method, can, handshake.as_deref(), outcome, lacks.as_ref()));
+        let answer = reissue.unwrap_or_else(|| {
+            outcome::readable((&self.method, can), handshake.as_deref(), (outcome, read), lacks.as_ref())
+        });
         acts.say = Some((seat, answer));
     }
 
     /// On the aggregate endpoint, questions say which server asks, also those that are a result of a modern one.
-    fn named(&self, outcome: Outcome, handshake: Option<&Handshake>) -> Outcome {
+    fn named(
+        &self,
+        outcome: Outcome,
+        read: Option<Object>,
+        handshake: Option<&Handshake>,
+    ) -> (Outcome, Option<Object>) {
         let may_ask = self.parts.aggregate.is_some()
             && self.method.may_need_input()
             && handshake.is_some_and(|handshake| handshake.era == Era::Modern);
         match outcome {
-            Outcome::Result(result) if may_ask && kind(&result) == ResultKind::InputRequired => {
-                Outcome::Result(with_questions(&result, |method, params| self.outward(method, params)))
+            Outcome::Result(result) if may_ask && is_question(&result, read.as_ref()) => {
+                (Outcome::Result(with_questions(&result, |method, params| self.outward(method, params))), None)
             }
-            other => other,
+            other => (other, read),
         }
     }
 
@@ -383,7 +390,8 @@ impl Call {
 impl Outlet for Call {
     fn deliver(&self, _from: &InstanceHandle, delivery: Delivery) {
         match delivery {
-            Delivery::Finish(outcome) => self.finish(outcome),
+            Delivery::Finish(outcome) => self.finish(outcome, None),
+            Delivery::Result(object) => self.finish(Outcome::Result(object.raw().clone()), Some(object)),
             Delivery::Progress { params } => {
                 // Not in the condition, which would hold the lock while a reader is woken.
                 let seat = self.lock().seat.clone();
@@ -431,6 +439,11 @@ impl Occupant for Call {
             }
         });
     }
+}
+
+fn is_question(result: &Raw, read: Option<&Object>) -> bool {
+    let found = if read.is_none() { Object::scan(result) } else { None };
+    kind(read.or(found.as_ref())) == ResultKind::InputRequired
 }
 
 fn log_level(params: Option<&Raw>) -> Option<Level> {

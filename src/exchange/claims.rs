@@ -3,6 +3,7 @@
 //! In: the scanned params of a request. Out: [`Claims`]. Owns what it read. May not: remember anything for the next
 //! request; each stands for itself.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::mcp::meta::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Level, PROTOCOL_VERSION};
@@ -28,14 +29,13 @@ impl Claims {
         if params.is_ambiguous() {
             return Err(bad("a member stands twice".into()));
         }
-        let version =
-            params.meta(PROTOCOL_VERSION).and_then(|raw| scan::unquote(&raw).map(std::borrow::Cow::into_owned));
+        let version = params.meta_value(PROTOCOL_VERSION).and_then(scan::unquote).map(Cow::into_owned);
         let version = version.ok_or_else(|| bad(format!("`_meta[\"{PROTOCOL_VERSION}\"]` must be a string")))?;
         let capabilities = params.meta(CLIENT_CAPABILITIES).filter(is_object);
         let capabilities =
             capabilities.ok_or_else(|| bad(format!("`_meta[\"{CLIENT_CAPABILITIES}\"]` must be an object")))?;
-        let level = params.meta(LOG_LEVEL);
-        let known = level.as_ref().and_then(|level| Level::parse(&scan::unquote(level)?));
+        let level = params.meta_value(LOG_LEVEL);
+        let known = level.and_then(|level| Level::parse(&scan::unquote(level)?));
         let client = Client {
             era: Era::Modern,
             can: ClientCapabilities::parse(&capabilities),

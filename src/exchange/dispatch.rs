@@ -10,8 +10,6 @@ use crate::bridge::discover::{self, discover_result};
 use crate::bridge::error;
 use crate::bridge::state::{Kind, invalid};
 use crate::limits::DISCOVER_TTL_MS;
-use crate::mcp::meta::TASKS_EXTENSION;
-use crate::mcp::splice::Object;
 use crate::mcp::{Era, ErrorObject, Method, Outcome, Raw};
 use crate::server::{CallId, CallerId, Client, Handshake, Hints, NewCall, ServerHandle, next_id};
 use crate::session::{EndpointId, Params, Target};
@@ -37,7 +35,7 @@ impl Exchanges {
     /// Step 5: the handshake of who is to answer, if it has this method. Waits for a server that never ran before.
     pub async fn admit(&self, target: &Target, method: &Method) -> Result<Arc<Handshake>, ErrorObject> {
         let handshake = target.handshake().await?;
-        if has(&handshake, method) { Ok(handshake) } else { Err(ErrorObject::method_not_found(method.name())) }
+        if handshake.offers(method) { Ok(handshake) } else { Err(ErrorObject::method_not_found(method.name())) }
     }
 
     /// Step 7: the arguments of a call that headers mirror. `lookup` gives the raw value of a header.
@@ -47,16 +45,23 @@ impl Exchanges {
         lookup: impl Fn(&str) -> Option<&'h [u8]>,
     ) -> Result<(), ErrorObject> {
         let (Some(name), params) = (asking.params.text("name"), &asking.params) else { return Ok(()) };
+        let found;
         let (server, name) = match &asking.target {
-            Target::Server(server) => (server.clone(), name),
+            Target::Server(server) => (server, &*name),
             Target::Aggregate(aggregate) => match aggregate.tool(&name).await {
-                Some(found) => found,
+                Some(tool) => {
+                    found = tool;
+                    (&found.0, &*found.1)
+                }
                 None => return Ok(()),
             },
             Target::Down(_) => return Ok(()),
         };
-        let Some(table) = self.shared.mirrors(&server) else { return Ok(()) };
-        Ok(table.check(&name, params.get("arguments").as_ref(), lookup)?)
+        let lists = server.snapshot().lists.clone();
+        if lists.mirrors.is_empty() {
+            return Ok(());
+        }
+        Ok(lists.mirrors.check(name, params.get("arguments").as_ref(), lookup)?)
     }
 
     /// Serves a request. Returns when it is answered or on its way to a server.
@@ -94,15 +99,14 @@ impl Exchanges {
         let on_its_way = OnItsWay {
             endpoint,
             client: claims.client,
-            hints: params.hints(),
             token: params.progress_token(),
-            carries_state: params.get("requestState").is_some(),
+            carries_state: params.value("requestState").is_some(),
             reissued,
         };
         match &target {
             Target::Server(server) => {
-                let raw = params.into_raw();
-                self.forward(server, None, on_its_way, (raw.clone(), raw), seat).await
+                let (raw, hints) = params.into_call();
+                self.forward(server, None, on_its_way, (raw.clone(), raw, hints), seat).await
             }
             Target::Aggregate(aggregate) => self.forward_merged(aggregate, handshake, on_its_way, params, seat).await,
             Target::Down(why) => Err(why.clone().into()),
@@ -121,23 +125,24 @@ impl Exchanges {
         if let Some(kind) = seat.method.list_kind() {
             return Err(own(aggregate.list(kind, params.get("cursor").as_ref(), Era::Modern).await));
         }
-        let raw = params.into_raw();
+        // The members are those of other params than the server gets.
+        let (hints, raw) = (params.hints(), params.into_raw());
         let routed = aggregate.route(&seat.method, raw.clone()).await.map_err(own)?;
-        self.forward(&routed.server, Some(aggregate), on_its_way, (routed.params, raw), seat).await
+        self.forward(&routed.server, Some(aggregate), on_its_way, (routed.params, raw, hints), seat).await
     }
 
-    /// `own` are the client's own params, `params` those for the server.
+    /// `own` are the client's own params, `params` those for the server, `hints` what is in them.
     async fn forward(
         &self,
         server: &ServerHandle,
         aggregate: Option<&Arc<Aggregate>>,
         on_its_way: OnItsWay,
-        (params, own): (Option<Raw>, Option<Raw>),
+        (params, own, hints): (Option<Raw>, Option<Raw>, Hints),
         seat: &Arc<Seat>,
     ) -> Result<(), Outcome> {
-        let OnItsWay { endpoint, client, hints, token, carries_state, reissued } = on_its_way;
-        let instance = self.shared.instance(server).await?;
-        let legacy = instance.snapshot().handshake.as_ref().is_none_or(|handshake| handshake.era == Era::Legacy);
+        let OnItsWay { endpoint, client, token, carries_state, reissued } = on_its_way;
+        let instance = server.passing_instance().await?;
+        let legacy = instance.handshake().is_none_or(|handshake| handshake.era == Era::Legacy);
         if carries_state && legacy && reissued == 0 && seat.method.may_need_input() {
             // It continues something, but nothing that is known: the call is not made again from the start.
             return Err(invalid().into());
@@ -167,41 +172,11 @@ impl Exchanges {
 struct OnItsWay {
     endpoint: EndpointId,
     client: Arc<Client>,
-    hints: Hints,
     token: Option<Raw>,
     /// It has a `requestState`.
     carries_state: bool,
     /// How often a server has refused it until URLs were visited.
     reissued: u32,
-}
-
-/// Whether a server with this handshake has a method: gated on capabilities, because children answer unknown methods
-/// with all kinds of codes (PROTOCOL 1.4).
-fn has(handshake: &Handshake, method: &Method) -> bool {
-    let Some(capabilities) = Object::scan(&handshake.capabilities) else { return false };
-    let has = |key: &str| capabilities.get(key).is_some_and(|value| value.first() == Some(&b'{'));
-    match method {
-        Method::Discover | Method::Listen => true,
-        Method::ToolsList | Method::ToolsCall => has("tools"),
-        Method::PromptsList | Method::PromptsGet => has("prompts"),
-        Method::ResourcesList | Method::TemplatesList | Method::ResourcesRead => has("resources"),
-        Method::Complete => has("completions"),
-        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
-            handshake.era == Era::Modern && extensions(&capabilities).any(|id| id == TASKS_EXTENSION)
-        }
-        // An extension may have methods of its own.
-        Method::Other(_) => {
-            handshake.era == Era::Modern
-                && !method.name().starts_with("notifications/")
-                && extensions(&capabilities).any(|id| id != TASKS_EXTENSION)
-        }
-        _ => false,
-    }
-}
-
-fn extensions(capabilities: &Object) -> impl Iterator<Item = String> {
-    let declared = capabilities.get("extensions").and_then(|raw| Object::scan(&raw));
-    declared.map(|all| all.entries().map(|(id, _)| id).collect::<Vec<_>>()).unwrap_or_default().into_iter()
 }
 
 fn discovery(handshake: &Handshake) -> Raw {
@@ -242,11 +217,11 @@ fn well_formed(method: &Method, asking: &Asking) -> Result<(), ErrorObject> {
     if let Some(needed) = needed.filter(|key| params.text(key).is_none()) {
         return bad(&format!("`{needed}` must be a string"));
     }
-    let is_object = |key: &str| params.get(key).is_none_or(|value| value.first() == Some(&b'{'));
+    let is_object = |key: &str| params.value(key).is_none_or(|value| value.first() == Some(&b'{'));
     if matches!(method, Method::ToolsCall | Method::PromptsGet) && !is_object("arguments") {
         return bad("`arguments` must be an object");
     }
-    if method.list_kind().is_some() && params.get("cursor").is_some_and(|cursor| cursor.first() != Some(&b'"')) {
+    if method.list_kind().is_some() && params.value("cursor").is_some_and(|cursor| cursor.first() != Some(&b'"')) {
         return bad("`cursor` must be a string");
     }
     Ok(())

@@ -185,7 +185,7 @@ impl Listener {
     }
 
     async fn open_at(self: &Arc<Self>, server: &ServerHandle) -> Result<InstanceHandle, ErrorObject> {
-        let instance = self.shared.instance(server).await?;
+        let instance = server.passing_instance().await?;
         let subscriptions: Vec<String> = {
             let state = self.lock();
             state.uris.keys().filter(|(name, _)| name == server.name()).map(|(_, uri)| uri.clone()).collect()
@@ -242,7 +242,7 @@ impl Listener {
     /// Takes back what is not honoured: its answer may still come, and updates would be passed on with the others.
     async fn unsubscribe(&self, own: &str, instance: &InstanceHandle) {
         let params = Some(Raw::from(serde_json::json!({ "uri": own }).to_string()));
-        let (caller, method, hints) = (self.caller, Method::Unsubscribe, Hints { token: false, task: false });
+        let (caller, method, hints) = (self.caller, Method::Unsubscribe, Hints::NOTHING);
         let outlet = Arc::new(Waiting(Mutex::new(None)));
         // An instance that is closing forgets its subscriptions by itself.
         instance.call_as(CallId(next_id()), NewCall { caller, client: None, method, params, hints, outlet }).await.ok();
@@ -262,7 +262,7 @@ impl Listener {
         let (told, answer) = oneshot::channel();
         let call = CallId(next_id());
         let outlet = Arc::new(Waiting(Mutex::new(Some(told))));
-        let (caller, method, hints) = (self.caller, Method::Subscribe, Hints { token: false, task: false });
+        let (caller, method, hints) = (self.caller, Method::Subscribe, Hints::NOTHING);
         instance.call_as(call, NewCall { caller, client: None, method, params, hints, outlet }).await.ok()?;
         Some(Asked { server, own, form, instance, call, answer })
     }
@@ -363,7 +363,7 @@ struct Waiting(Mutex<Option<oneshot::Sender<Outcome>>>);
 
 impl Outlet for Waiting {
     fn deliver(&self, _from: &InstanceHandle, delivery: Delivery) {
-        if let Delivery::Finish(outcome) = delivery
+        if let Some(outcome) = delivery.into_outcome()
             && let Some(told) = self.0.lock().expect("no panic under this lock").take()
         {
             told.send(outcome).ok();

@@ -16,18 +16,15 @@ pub mod seat;
 mod tests;
 mod visit;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::bridge::headers::HeaderTable;
 use crate::bridge::state::Sealer;
-use crate::config::ServerName;
 use crate::limits::LISTENERS_MAX;
-use crate::mcp::{ErrorObject, ListKind, Method, RequestId};
-use crate::server::{InstanceHandle, Registry, ServerHandle};
+use crate::mcp::{Method, RequestId};
+use crate::server::Registry;
 use crate::session::Form;
 use crate::session::replay::Account;
 use crate::tasks::Scope;
@@ -39,19 +36,12 @@ pub use claims::Claims;
 pub use dispatch::Asking;
 pub use seat::{Occupied, Seat};
 
-/// Of all that is wrong with the header annotations of one list, so much is logged.
-const COMPLAINTS_TOLD: usize = 3;
-
 /// What all exchanges use.
 #[derive(Debug)]
 struct Shared {
     scope: Scope,
     /// What streams hold. Nothing of it can be had again, so there is nothing to make room from.
     account: Account,
-    /// The instance of each server that passing callers use, so that a request does not ask the server's task for it.
-    instances: Mutex<HashMap<ServerName, (ServerHandle, InstanceHandle)>>,
-    /// Which arguments of a server's tools are mirrored into headers, for the list of that digest.
-    mirrors: Mutex<HashMap<ServerName, (u64, Arc<HeaderTable>)>>,
     /// The servers, for who listens longer than they live.
     registry: watch::Receiver<Arc<Registry>>,
     /// Room for listeners.
@@ -78,8 +68,6 @@ impl Exchanges {
         let shared = Shared {
             scope,
             account: Account::default(),
-            instances: Mutex::default(),
-            mirrors: Mutex::default(),
             registry,
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
             started: Instant::now(),
@@ -111,43 +99,4 @@ fn key() -> [u8; 32] {
     let mut key = [0; 32];
     getrandom::fill(&mut key).expect("the operating system has random numbers");
     key
-}
-
-impl Shared {
-    /// The instance that serves callers without a session.
-    async fn instance(&self, server: &ServerHandle) -> Result<InstanceHandle, ErrorObject> {
-        let known = {
-            let instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-            instances.get(server.name()).filter(|(of, _)| of.is_same(server)).map(|(_, instance)| instance.clone())
-        };
-        if let Some(known) = known.filter(|instance| !instance.is_closed()) {
-            return Ok(known);
-        }
-        let instance = server.instance(None).await?;
-        let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        instances.retain(|_, (_, instance)| !instance.is_closed());
-        instances.insert(server.name().clone(), (server.clone(), instance.clone()));
-        Ok(instance)
-    }
-
-    /// Which arguments of a server's tools are mirrored into headers. Read once per list.
-    fn mirrors(&self, server: &ServerHandle) -> Option<Arc<HeaderTable>> {
-        let snapshot = server.snapshot();
-        let tools = snapshot.lists.get(ListKind::Tools)?;
-        let known = || self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((digest, table)) = known().get(server.name())
-            && *digest == tools.digest
-        {
-            return Some(table.clone());
-        }
-        // Not under the lock: two requests that come at once may both read a list, to the same effect.
-        let table = Arc::new(HeaderTable::compile(&tools.items));
-        let old = known().insert(server.name().clone(), (tools.digest, table.clone()));
-        let complaints = table.complaints();
-        if !complaints.is_empty() && old.is_none_or(|(digest, _)| digest != tools.digest) {
-            let first = complaints.iter().take(COMPLAINTS_TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
-            tracing::warn!(server = %server.name(), count = complaints.len(), first, "headers that cannot be mirrored");
-        }
-        Some(table)
-    }
 }

@@ -26,48 +26,54 @@ impl From<ErrorObject> for Answer {
     }
 }
 
-/// The answer to a call of `method` by a client that can be asked `can`. `lacks`: what its child asked for in vain.
+/// The answer to a call of `method` by a client that can be asked `can`. `read`: the result, if its members are known.
+/// `lacks`: what its child asked for in vain.
 pub(super) fn readable(
-    method: &Method,
-    can: ClientCapabilities,
+    (method, can): (&Method, ClientCapabilities),
     handshake: Option<&Handshake>,
-    outcome: Outcome,
+    (outcome, read): (Outcome, Option<Object>),
     lacks: Option<&Raw>,
 ) -> Answer {
     let outcome = match lacks {
         Some(required) => end_with_missing(outcome, required),
         None => outcome,
     };
-    match outcome {
-        Outcome::Error(error) => Answer::Error(error::to_modern(error)),
-        Outcome::Result(result) => match handshake {
-            Some(handshake) if handshake.era == Era::Modern && is_modern(method, &result) => {
-                checked(method, can, result)
-            }
-            Some(handshake) => stamped(method, &result, handshake),
-            // Only who had a handshake can have answered.
-            None => ErrorObject::internal(Reason::ServerUnavailable, "the server is not known").into(),
-        },
+    let result = match outcome {
+        Outcome::Error(error) => return Answer::Error(error::to_modern(error)),
+        Outcome::Result(result) => result,
+    };
+    // Only who had a handshake can have answered.
+    let Some(handshake) = handshake else {
+        return ErrorObject::internal(Reason::ServerUnavailable, "the server is not known").into();
+    };
+    let read = read.filter(|read| read.is_of(&result)).or_else(|| Object::scan(&result));
+    match read {
+        read if handshake.era == Era::Modern && is_modern(method, read.as_ref()) => {
+            checked(method, can, result, read.as_ref())
+        }
+        Some(read) => stamp(method, &read, handshake),
+        None => result::not_an_object().into(),
     }
 }
 
 /// A legacy result with what a modern one must have.
 pub(super) fn stamped(method: &Method, result: &Raw, handshake: &Handshake) -> Answer {
+    Object::scan(result).map_or_else(|| result::not_an_object().into(), |result| stamp(method, &result, handshake))
+}
+
+fn stamp(method: &Method, result: &Object, handshake: &Handshake) -> Answer {
     let stamp = Stamp { server_info: &handshake.server_info, ttl_ms: 0, scope: "private" };
-    match result::to_modern(method, result, &stamp) {
-        Ok(pieces) => Answer::Result(pieces),
-        Err(error) => error.into(),
-    }
+    Answer::Result(result::to_modern(method, result, &stamp))
 }
 
 /// Lists that hub kept for a modern server are kept without the members that only a client needs.
-fn is_modern(method: &Method, result: &Raw) -> bool {
-    method.list_kind().is_none() || result::says_its_type(result)
+fn is_modern(method: &Method, result: Option<&Object>) -> bool {
+    method.list_kind().is_none() || result.is_some_and(result::says_its_type)
 }
 
 /// A modern child's result for a modern client: as it is, unless it asks what may not be asked (PROTOCOL 2.5).
-fn checked(method: &Method, can: ClientCapabilities, result: Raw) -> Answer {
-    if result::kind(&result) != ResultKind::InputRequired {
+fn checked(method: &Method, can: ClientCapabilities, result: Raw, read: Option<&Object>) -> Answer {
+    if result::kind(read) != ResultKind::InputRequired {
         let is_tools = *method == Method::ToolsList;
         return Answer::Result(vec![if is_tools { result::with_valid_headers(result) } else { result }]);
     }
@@ -75,7 +81,7 @@ fn checked(method: &Method, can: ClientCapabilities, result: Raw) -> Answer {
         let text = format!("the server answered {} with a question", method.name());
         return ErrorObject::internal(Reason::ServerUnavailable, text).into();
     }
-    let requests = Object::scan(&result).and_then(|result| Object::scan(&result.get("inputRequests")?));
+    let requests = read.and_then(|result| Object::scan(&result.get("inputRequests")?));
     let undeclared = requests.iter().flat_map(Object::entries).find_map(|(_, request)| {
         let request = Object::scan(&request)?;
         let method = Method::from_name(&request.get_str("method")?);

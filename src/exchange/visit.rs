@@ -95,7 +95,7 @@ pub(super) fn required(
     digest: impl FnOnce() -> Digest,
 ) -> Option<Answer> {
     let Outcome::Error(error) = outcome else { return None };
-    let handshake = call.parts.instance.snapshot().handshake.clone();
+    let handshake = call.parts.instance.handshake();
     if !call.method.may_need_input() || handshake.is_none_or(|handshake| handshake.era == Era::Modern) {
         return None;
     }

@@ -6,9 +6,17 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::session::Form;
 
+const BOTH: &str = "application/json, text/event-stream";
+
 /// How an answer may look. Missing, `*/*` and `q` above 0 are all the same (PROTOCOL 1.17); `None`: neither JSON nor
 /// events.
 pub(super) fn form(headers: &HeaderMap) -> Option<Form> {
+    let mut values = headers.get_all(ACCEPT).iter();
+    // What the specification tells clients to send, as they write it.
+    let only = values.next().filter(|_| values.next().is_none());
+    if only.is_some_and(|value| value == BOTH) {
+        return Some(Form::Either);
+    }
     let (mut json, mut events) = (None, None);
     let mut any = false;
     let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
@@ -52,7 +60,8 @@ fn is_zero(parameter: &str) -> bool {
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let declared = headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
     let Some(Ok(declared)) = declared else { return false };
-    declared.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("application/json"))
+    let named = || declared.split(';').next().map(str::trim);
+    declared == "application/json" || named().is_some_and(|name| name.eq_ignore_ascii_case("application/json"))
 }
 
 #[cfg(test)]

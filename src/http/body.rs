@@ -4,6 +4,7 @@
 //! Owns: what it has read so far. May not: look into a body, copy a reply, or read past the limit.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -156,11 +157,19 @@ where
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     loop {
-        let frame = match tokio::time::timeout(limits::BODY_READ_IDLE, body.frame()).await {
-            Err(_elapsed) => return Err(Refusal::BodyTooSlow { idle: limits::BODY_READ_IDLE }),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(Refusal::BodyBroken(Box::new(error))),
-            Ok(Some(Ok(frame))) => frame,
+        // Most pieces are there already: no timer for those.
+        let mut coming = body.frame();
+        let frame = match poll_fn(|cx| Poll::Ready(Pin::new(&mut coming).poll(cx))).await {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => match tokio::time::timeout(limits::BODY_READ_IDLE, coming).await {
+                Err(_elapsed) => return Err(Refusal::BodyTooSlow { idle: limits::BODY_READ_IDLE }),
+                Ok(frame) => frame,
+            },
+        };
+        let frame = match frame {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(Refusal::BodyBroken(Box::new(error))),
+            Some(Ok(frame)) => frame,
         };
         // Trailers are of no use here, and an empty piece is no piece.
         if let Ok(data) = frame.into_data()

@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::bridge::headers::decode_header_value;
 use crate::exchange::{Asking, Claims, Seat};
+use crate::mcp::meta::PROTOCOL_VERSION as CLAIM;
 use crate::mcp::{Era, ErrorObject, Message, Method, ProtocolVersion};
 use crate::session::{Asked, EndpointId, Form, FromClient, Params};
 
@@ -54,20 +55,21 @@ pub(super) fn classify(headers: &HeaderMap, message: &FromClient) -> Result<Kind
 
 /// Whether a message of a batch says that it is modern: then the whole batch is refused.
 pub(super) fn claims(message: &Message) -> bool {
-    let (params, object) = match message {
-        Message::Request(request) => (&request.params, &request.object),
-        Message::Notification(note) => (&note.params, &note.object),
+    let scanned = match message {
+        Message::Request(request) => &request.scanned,
+        Message::Notification(note) => &note.scanned,
         Message::Response(_) => return false,
     };
-    object.is_some() && Params::read(params.clone()).claims_modern()
+    scanned.as_ref().and_then(|scanned| scanned.meta.as_ref()).is_some_and(|meta| meta.has(CLAIM))
 }
 
 /// Whether the headers name a revision that has no sessions, known to hub or not.
 pub(super) fn names_modern(headers: &HeaderMap) -> bool {
     let Some(named) = headers.get(PROTOCOL_VERSION).and_then(|value| value.to_str().ok()) else { return false };
-    match ProtocolVersion::parse(named.trim()) {
+    let named = named.trim();
+    match ProtocolVersion::parse(named) {
         Some(version) => version.era() == Era::Modern,
-        None => is_date(named.trim()) && named.trim() > ProtocolVersion::V2026_07_28.as_str(),
+        None => is_date(named) && named > ProtocolVersion::V2026_07_28.as_str(),
     }
 }
 
@@ -136,6 +138,9 @@ fn agrees(headers: &HeaderMap, name: &HeaderName, body: &str) -> Result<(), Erro
     let Some(value) = single(headers, name)? else {
         return Err(ErrorObject::header_mismatch(format!("{} is missing", shown(name))));
     };
+    if value == body && body.is_ascii() {
+        return Ok(());
+    }
     match value.to_str().map(|text| text.trim_matches([' ', '\t'])) {
         Ok(said) if said == body => Ok(()),
         Ok(said) => Err(ErrorObject::header_mismatch(format!("{} says {said:?}, the body says {body:?}", shown(name)))),
@@ -173,6 +178,11 @@ fn names_agree(headers: &HeaderMap, method: &Method, params: &Params) -> Result<
     // What is no string cannot be named; it is refused for its shape.
     let Some(body) = params.text(member) else { return Ok(()) };
     let Some(value) = single(headers, &NAME)? else { return Err(ErrorObject::header_mismatch("Mcp-Name is missing")) };
+    // Plain text says itself.
+    let is_plain = || !value.as_bytes().starts_with(b"=?") && body.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+    if value.as_bytes() == body.as_bytes() && is_plain() {
+        return Ok(());
+    }
     match decode_header_value(value.as_bytes()) {
         Ok(said) if said == body => Ok(()),
         Ok(_) => Err(ErrorObject::header_mismatch(format!("Mcp-Name differs from `{member}` of the body"))),

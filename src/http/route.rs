@@ -42,7 +42,12 @@ impl Route {
 
     /// Does it take this method? `OPTIONS` is answered for every path.
     pub(super) fn takes(&self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+        match self {
+            Self::Mcp(_) => matches!(*method, Method::GET | Method::POST | Method::DELETE | Method::OPTIONS),
+            Self::Sse(_) => *method == Method::GET,
+            Self::Messages(_) => matches!(*method, Method::POST | Method::OPTIONS),
+            Self::Health(_) | Self::Ready | Self::Metrics => matches!(*method, Method::GET | Method::HEAD),
+        }
     }
 }
 

@@ -4,13 +4,15 @@
 //! May not: forward a received envelope (unknown top-level members break strict SDKs, PROTOCOL 0.2.2), or look into
 //! `params` and `result`.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::limits::JSON_DEPTH_MAX;
 
 use super::error::ErrorObject;
 use super::scan::{self, NotJson};
-use super::splice::Object;
+use super::splice::{Object, Scanned};
 use super::{Line, Method, Raw, RequestId, WireId};
 
 /// One JSON-RPC message.
@@ -34,7 +36,7 @@ pub struct Request {
     /// The `params` object, if there is one.
     pub params: Option<Raw>,
     /// The same with its members, which were found in the same pass.
-    pub object: Option<Object>,
+    pub scanned: Option<Scanned>,
 }
 
 /// A notification.
@@ -45,7 +47,7 @@ pub struct Notification {
     /// The `params` object, if there is one.
     pub params: Option<Raw>,
     /// The same with its members, which were found in the same pass.
-    pub object: Option<Object>,
+    pub scanned: Option<Scanned>,
 }
 
 /// A response.
@@ -55,6 +57,8 @@ pub struct Response {
     pub id: Option<RequestId>,
     /// Success or failure.
     pub outcome: Outcome,
+    /// The result with its members, which were found in the same pass, if it is an object.
+    pub object: Option<Object>,
 }
 
 /// How a request ended: raw `result` or raw `error`.
@@ -147,7 +151,7 @@ pub fn parse(bytes: &Bytes) -> Result<Message, NotAMessage> {
 
 /// Parses a body that may be a batch.
 pub fn parse_body(bytes: &Bytes) -> Result<Body, NotAMessage> {
-    if std::str::from_utf8(bytes).is_err() {
+    if !scan::is_utf8(bytes) {
         return Err(NotAMessage::NotUtf8);
     }
     let start = scan::skip_space(bytes, 0);
@@ -175,21 +179,23 @@ pub fn elements(array: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     })
 }
 
-/// The envelope's known members, as found.
+/// The envelope's known members: where their values are.
 #[derive(Default)]
 struct Found {
-    jsonrpc: Option<Bytes>,
-    id: Option<Bytes>,
-    method: Option<Bytes>,
-    params: Option<Bytes>,
+    jsonrpc: Option<Range<usize>>,
+    id: Option<Range<usize>>,
+    method: Option<Range<usize>>,
+    params: Option<Range<usize>>,
+    result: Option<Range<usize>>,
+    error: Option<Range<usize>>,
+    /// What is in `params`, and in `result`, if they are objects.
+    scanned: Option<Scanned>,
     object: Option<Object>,
-    result: Option<Bytes>,
-    error: Option<Bytes>,
 }
 
 impl Found {
     /// The slot for a key; `None` for keys hub does not know.
-    fn slot(&mut self, key: &[u8]) -> Option<&mut Option<Bytes>> {
+    fn slot(&mut self, key: &[u8]) -> Option<&mut Option<Range<usize>>> {
         Some(match key {
             b"\"jsonrpc\"" => &mut self.jsonrpc,
             b"\"id\"" => &mut self.id,
@@ -203,6 +209,10 @@ impl Found {
             }
             _ => return None,
         })
+    }
+
+    fn id(&self, bytes: &Bytes) -> Option<RequestId> {
+        RequestId::from_raw(bytes.slice(self.id.clone()?))
     }
 
     /// Why this is no message; `id` is the request's, if it is one, and `answers` the one that it answers, if it does.
@@ -226,41 +236,45 @@ fn envelope(bytes: &Bytes, start: usize) -> Result<Message, NotAMessage> {
     };
     let mut found = Found::default();
     let (mut duplicate, mut duplicate_id) = (false, false);
-    let (mut inside, mut deepest) = (None, 0);
-    while let Some(member) = members.step(|bytes, key, at| {
-        // One pass for both: a large payload is not walked again to find what hub reads of it.
-        if &bytes[key.clone()] == b"\"params\""
-            && let Some(mut params) = scan::members(bytes, at)
-        {
-            inside = Some(params.by_ref().collect::<Result<Vec<_>, _>>()?);
-            deepest = deepest.max(params.depth());
-            return Ok(params.end());
-        }
-        let walked = scan::walk(bytes, at)?;
-        deepest = deepest.max(walked.depth);
-        Ok(walked.end)
-    })? {
+    let mut deepest = 0;
+    loop {
+        let mut inside = None;
+        let member = members.step(|_, key, at| {
+            // One pass for both: a large payload is not walked again to find what hub reads of it.
+            if matches!(&bytes[key.clone()], b"\"params\"" | b"\"result\"")
+                && let Some((scanned, walked)) = Scanned::walk(bytes, at)?
+            {
+                inside = Some(scanned);
+                deepest = deepest.max(walked.depth);
+                return Ok(walked.end);
+            }
+            let walked = scan::walk(bytes, at)?;
+            deepest = deepest.max(walked.depth);
+            Ok(walked.end)
+        })?;
+        let Some(member) = member else { break };
         if let Some(slot) = found.slot(&bytes[member.key.clone()])
-            && slot.replace(bytes.slice(member.value.clone())).is_some()
+            && slot.replace(member.value).is_some()
         {
             duplicate = true;
-            duplicate_id |= scan::key_is(&bytes[member.key], "id");
+            duplicate_id |= scan::key_is(&bytes[member.key.clone()], "id");
         }
-        if let Some(members) = inside.take() {
-            let start = member.value.start;
-            found.object = Some(Object::scanned(bytes.slice(member.value), members, start));
+        match inside {
+            Some(inside) if &bytes[member.key.clone()] == b"\"params\"" => found.scanned = Some(inside),
+            Some(inside) => found.object = Some(inside.object),
+            None => {}
         }
     }
     only_space_after(bytes, members.end())?;
     if deepest >= JSON_DEPTH_MAX {
-        let id = found.id.take().filter(|_| !duplicate_id).and_then(RequestId::from_raw);
+        let id = found.id(bytes).filter(|_| !duplicate_id);
         return Err(found.refuse(TOO_DEEP, id.clone(), id));
     }
     if duplicate {
-        let id = found.id.take().filter(|_| !duplicate_id).and_then(RequestId::from_raw);
+        let id = found.id(bytes).filter(|_| !duplicate_id);
         return Err(found.refuse("duplicate member in the envelope", None, id));
     }
-    classify(found)
+    classify(bytes, found)
 }
 
 fn only_space_after(bytes: &[u8], end: usize) -> Result<(), NotJson> {
@@ -268,35 +282,37 @@ fn only_space_after(bytes: &[u8], end: usize) -> Result<(), NotJson> {
     if rest == bytes.len() { Ok(()) } else { Err(NotJson { at: rest, what: "end of input" }) }
 }
 
-fn classify(mut found: Found) -> Result<Message, NotAMessage> {
-    let id_present = found.id.is_some();
-    let id = found.id.take().and_then(RequestId::from_raw);
-    if !found.jsonrpc.as_ref().is_some_and(|version| scan::key_is(version, "2.0")) {
+fn classify(bytes: &Bytes, found: Found) -> Result<Message, NotAMessage> {
+    let id = found.id(bytes);
+    let is_ours = found.jsonrpc.clone().is_some_and(|version| scan::key_is(&bytes[version], "2.0"));
+    if !is_ours {
         return Err(found.refuse("`jsonrpc` must be \"2.0\"", id.clone(), id));
     }
-    let Some(method) = found.method else { return response(found, id_present, id) };
-    let bad = |why: &'static str, id: &Option<RequestId>| Err(NotAMessage::NotJsonRpc { why, id: id.clone() });
+    let Some(method) = found.method.clone() else { return response(bytes, found, id) };
+    let bad = |why: &'static str, id: Option<RequestId>| Err(NotAMessage::NotJsonRpc { why, id });
     if found.result.is_some() || found.error.is_some() {
-        return bad("both a method and a result", &id);
+        return bad("both a method and a result", id);
     }
-    let Some(name) = scan::unquote(&method) else { return bad("`method` must be a string", &id) };
+    let Some(name) = scan::unquote(&bytes[method]) else { return bad("`method` must be a string", id) };
     let method = Method::from_name(&name);
-    if found.params.as_ref().is_some_and(|params| !matches!(params[0], b'{')) {
-        return bad("`params` must be an object", &id);
+    let params = found.params.map(|params| bytes.slice(params));
+    if params.as_ref().is_some_and(|params| params[0] != b'{') {
+        return bad("`params` must be an object", id);
     }
-    match (id_present, id) {
-        (true, Some(id)) => Ok(Message::Request(Request { id, method, object: found.object, params: found.params })),
-        (true, None) => bad("`id` must be a string or an integer", &None),
-        (false, _) => Ok(Message::Notification(Notification { method, object: found.object, params: found.params })),
+    match (found.id.is_some(), id) {
+        (true, Some(id)) => Ok(Message::Request(Request { id, method, scanned: found.scanned, params })),
+        (true, None) => bad("`id` must be a string or an integer", None),
+        (false, _) => Ok(Message::Notification(Notification { method, scanned: found.scanned, params })),
     }
 }
 
-fn response(found: Found, id_present: bool, id: Option<RequestId>) -> Result<Message, NotAMessage> {
+fn response(bytes: &Bytes, found: Found, id: Option<RequestId>) -> Result<Message, NotAMessage> {
     let bad = |why: &'static str| match id.clone() {
         Some(id) => Err(NotAMessage::BadResponse { why, id }),
         None => Err(NotAMessage::NotJsonRpc { why, id: None }),
     };
-    let outcome = match (found.result, found.error) {
+    let raw = |range: Option<Range<usize>>| range.map(|range| bytes.slice(range));
+    let outcome = match (raw(found.result), raw(found.error)) {
         (Some(result), None) => Outcome::Result(result),
         // Some servers write `"error":null` beside a result.
         (Some(result), Some(error)) if &error[..] == b"null" => Outcome::Result(result),
@@ -307,10 +323,10 @@ fn response(found: Found, id_present: bool, id: Option<RequestId>) -> Result<Mes
         (Some(_), Some(_)) => return bad("both a result and an error"),
         (None, None) => return bad("neither method, result nor error"),
     };
-    if id_present && id.is_none() && matches!(outcome, Outcome::Result(_)) {
+    if found.id.is_some() && id.is_none() && matches!(outcome, Outcome::Result(_)) {
         return bad("`id` must be a string or an integer");
     }
-    Ok(Message::Response(Response { id, outcome }))
+    Ok(Message::Response(Response { id, outcome, object: found.object }))
 }
 
 /// A line for a child: a request under hub's own id. `params` is given in pieces (none: no params), so that a token can

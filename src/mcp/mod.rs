@@ -11,9 +11,9 @@ pub mod message;
 pub mod meta;
 pub mod method;
 pub mod scan;
-mod skim;
 pub mod splice;
 pub mod sse;
+mod strings;
 pub mod version;
 
 pub use capabilities::ClientCapabilities;

@@ -3,11 +3,14 @@
 //! In: bytes. Out: "valid up to here", or where it breaks. Owns nothing. May not: allocate per value, recurse, or
 //! accept what `serde_json` refuses (a fuzz target holds the two against each other).
 //!
-//! Strings are skipped with vectorised searches, so a megabyte of text costs tens of microseconds. Validating the whole
-//! value matters: what is forwarded to a child must be one JSON text on one line.
+//! Strings are skipped many bytes at a time (`strings`), so a megabyte of text costs tens of microseconds. Validating the
+//! whole value matters: what is forwarded to a child must be one JSON text on one line.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
+
+use super::strings::string_end;
 
 /// Where and why bytes are not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +22,7 @@ pub struct NotJson {
     pub what: &'static str,
 }
 
-fn fail<T>(at: usize, what: &'static str) -> Result<T, NotJson> {
+pub(super) fn fail<T>(at: usize, what: &'static str) -> Result<T, NotJson> {
     Err(NotJson { at, what })
 }
 
@@ -29,102 +32,6 @@ pub fn skip_space(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
-}
-
-/// Bytes that are looked at together in long strings.
-const BLOCK: usize = 64;
-
-/// The end of the string whose opening quote is at `open`. Short strings go word by word, the rest of long ones block
-/// by block: text in tool results is full of escapes, and one search per escape cost three times as much.
-fn string_end(bytes: &[u8], open: usize) -> Result<usize, NotJson> {
-    let mut at = open + 1;
-    let mut limit = at + BLOCK;
-    loop {
-        at = plain_end(bytes, at, limit);
-        match bytes.get(at) {
-            None => return fail(bytes.len(), "string without an end"),
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at = escape_end(bytes, at)?,
-            Some(0..0x20) => return fail(at, "control character in a string"),
-            Some(_) => {}
-        }
-        if at >= limit {
-            at = easy_end(bytes, at);
-            limit = at + BLOCK;
-        }
-    }
-}
-
-/// Neither a quote, nor a backslash, nor a control character. Without branches, so that the compiler vectorises.
-#[expect(clippy::needless_bitwise_bool, reason = "a branch per byte keeps the compiler from vectorising")]
-fn is_plain(byte: u8) -> bool {
-    (byte >= 0x20) & (byte != b'"') & (byte != b'\\')
-}
-
-/// The first byte at or after `at` that is not plain, or `limit` or a little more.
-fn plain_end(bytes: &[u8], mut at: usize, limit: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // The high bit of each byte below `than` (at most 0x80); exact up to the first one, and only that is used.
-    let below = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word;
-    while at < limit
-        && let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk)
-    {
-        let word = u64::from_le_bytes(*word);
-        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let found = (below(word, 0x20) | quotes | backslashes) & (ONES << 7);
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    while at < limit && bytes.get(at).is_some_and(|&byte| is_plain(byte)) {
-        at += 1;
-    }
-    at
-}
-
-/// Skips blocks of plain bytes and two-character escapes from `at`, where a character begins. Stops before a block with
-/// anything else in it: the string's end, an escaped backslash (behind it, what a backslash means is no longer a matter
-/// of two bytes), a `\u`, an error.
-#[expect(clippy::needless_bitwise_bool, reason = "a branch per byte keeps the compiler from vectorising")]
-fn easy_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(block) = bytes.get(at..=at + BLOCK) {
-        let (before, here) = (&block[..BLOCK], &block[1..]);
-        if before.iter().fold(true, |all, &byte| all & is_plain(byte)) {
-            at += BLOCK;
-            continue;
-        }
-        let begins_well = is_plain(block[0]) | (block[0] == b'\\');
-        let easy = before.iter().zip(here).fold(begins_well, |all, (&before, &byte)| {
-            let escapes = (byte == b'"') | (byte == b'n') | (byte == b't') | (byte == b'r') | (byte == b'/');
-            let escapes = escapes | (byte == b'b') | (byte == b'f');
-            let is_escaped = before == b'\\';
-            all & (byte >= 0x20) & ((is_escaped & escapes) | (!is_escaped & (byte != b'"')))
-        });
-        if !easy {
-            break;
-        }
-        // An escape that begins with the block's last byte begins the next one.
-        at += BLOCK - usize::from(before[BLOCK - 1] == b'\\');
-    }
-    at
-}
-
-/// The end of the escape whose backslash is at `at`.
-fn escape_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
-    match bytes.get(at + 1) {
-        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
-        Some(b'u') => {
-            let hex = bytes.get(at + 2..at + 6);
-            if hex.is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) {
-                Ok(at + 6)
-            } else {
-                fail(at, "bad \\u escape")
-            }
-        }
-        _ => fail(at, "bad escape"),
-    }
 }
 
 /// Could a member called `key` stand somewhere in this valid JSON, in any spelling? One search or two, and no scan:
@@ -163,10 +70,12 @@ fn word_end(bytes: &[u8], at: usize, word: &'static str) -> Result<usize, NotJso
     if bytes[at..].starts_with(word.as_bytes()) { Ok(at + word.len()) } else { fail(at, "value") }
 }
 
-/// Open brackets as a stack of bits: depth costs an eighth of a byte and no recursion.
+/// Open brackets as a stack of bits: depth costs an eighth of a byte and no recursion, and nothing on the heap as long as
+/// it is not unusual.
 #[derive(Default)]
 struct Nest {
-    bits: Vec<u64>,
+    first: u64,
+    more: Vec<u64>,
     depth: usize,
     deepest: usize,
 }
@@ -178,18 +87,20 @@ impl Nest {
     }
 
     fn push(&mut self, object: bool) {
-        let (word, bit) = (self.depth / 64, self.depth % 64);
-        if word == self.bits.len() {
-            self.bits.push(0);
+        let (index, bit) = (self.depth / 64, self.depth % 64);
+        if index > self.more.len() {
+            self.more.push(0);
         }
-        self.bits[word] = self.bits[word] & !(1 << bit) | (u64::from(object) << bit);
+        let word = if index == 0 { &mut self.first } else { &mut self.more[index - 1] };
+        *word = *word & !(1 << bit) | (u64::from(object) << bit);
         self.depth += 1;
     }
 
     /// Is the innermost open bracket an object? `None` when all are closed.
     fn top(&self) -> Option<bool> {
         let last = self.depth.checked_sub(1)?;
-        Some(self.bits[last / 64] >> (last % 64) & 1 == 1)
+        let word = if last < 64 { self.first } else { self.more[last / 64 - 1] };
+        Some(word >> (last % 64) & 1 == 1)
     }
 }
 
@@ -226,7 +137,7 @@ pub fn walk(bytes: &[u8], at: usize) -> Result<Walked, NotJson> {
                     at + 1
                 } else {
                     nest.push(true);
-                    at = key_end(bytes, at)?;
+                    (_, at) = key_end(bytes, at)?;
                     continue;
                 }
             }
@@ -248,7 +159,7 @@ pub fn walk(bytes: &[u8], at: usize) -> Result<Walked, NotJson> {
             at = skip_space(bytes, at);
             match (bytes.get(at), object) {
                 (Some(b','), true) => {
-                    at = key_end(bytes, skip_space(bytes, at + 1))?;
+                    (_, at) = key_end(bytes, skip_space(bytes, at + 1))?;
                     break;
                 }
                 (Some(b','), false) => {
@@ -265,16 +176,17 @@ pub fn walk(bytes: &[u8], at: usize) -> Result<Walked, NotJson> {
     }
 }
 
-/// From a key's opening quote to the start of its value.
-fn key_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
+/// From a key's opening quote to its end and the start of its value.
+fn key_end(bytes: &[u8], at: usize) -> Result<(usize, usize), NotJson> {
     if bytes.get(at) != Some(&b'"') {
         return fail(at, "key");
     }
-    let at = skip_space(bytes, string_end(bytes, at)?);
-    if bytes.get(at) != Some(&b':') {
-        return fail(at, "colon");
+    let end = string_end(bytes, at)?;
+    let colon = skip_space(bytes, end);
+    if bytes.get(colon) != Some(&b':') {
+        return fail(colon, "colon");
     }
-    Ok(skip_space(bytes, at + 1))
+    Ok((end, skip_space(bytes, colon + 1)))
 }
 
 /// Checks that `bytes` are exactly one JSON text and gives its range without the whitespace around it.
@@ -347,8 +259,8 @@ impl Members<'_> {
             (Next::More, Some(b',')) => at = skip_space(bytes, at + 1),
             (Next::More, _) => return fail(at, "comma or closing bracket"),
         }
-        let start = key_end(bytes, at)?;
-        let key = at..string_end(bytes, at)?;
+        let (key_end, start) = key_end(bytes, at)?;
+        let key = at..key_end;
         self.at = value(bytes, &key, start)?;
         self.state = Next::More;
         Ok(Some(Member { key, value: start..self.at }))
@@ -375,7 +287,17 @@ impl Iterator for Members<'_> {
 
 /// Does a key (with its quotes) spell `name`? Escapes are resolved first: `"na\u006de"` is `name`.
 pub fn key_is(key: &[u8], name: &str) -> bool {
-    unquote(key).is_some_and(|k| k == name)
+    // Every escape is longer than what it stands for.
+    match key.len().checked_sub(2).map(|length| length.cmp(&name.len())) {
+        None | Some(Ordering::Less) => false,
+        Some(Ordering::Equal) => key[0] == b'"' && &key[1..key.len() - 1] == name.as_bytes() && !name.contains('\\'),
+        Some(Ordering::Greater) => key.contains(&b'\\') && unquote(key).is_some_and(|spelled| spelled == name),
+    }
+}
+
+/// Is this UTF-8? Most of what travels is plain ASCII, which is seen several times faster.
+pub fn is_utf8(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
 /// The string that a JSON string spells; `None` if `raw` is not one.
@@ -492,6 +414,28 @@ mod tests {
         }
         assert_eq!(seen, [("a".into(), &b"1"[..]), ("b".into(), br#"{"c":[2]}"#), ("na".into(), br#""x""#)]);
         assert_eq!(found.end(), bytes.len() - 2);
+    }
+
+    #[test]
+    fn keys_are_compared_as_what_they_spell() {
+        for (key, name, same) in [
+            (r#""name""#, "name", true),
+            (r#""nam""#, "name", false),
+            (r#""names""#, "name", false),
+            (r#""na\u006de""#, "name", true),
+            (r#""\u006e\u0061m\u0065""#, "name", true),
+            (r#""a\/b""#, "a/b", true),
+            (r#""a\b""#, r"a\b", false),
+            (r#""a\\b""#, r"a\b", true),
+            (r#""é""#, "é", true),
+            (r#""\u00e9""#, "é", true),
+            (r#""""#, "", true),
+            ("7", "", false),
+            ("[2.0]", "2.0", false),
+            ("\"", "", false),
+        ] {
+            assert_eq!(key_is(key.as_bytes(), name), same, "{key} {name}");
+        }
     }
 
     #[test]

@@ -10,8 +10,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Raw;
-use super::scan::{self, Member};
-use super::skim;
+use super::scan::{self, Member, NotJson, Walked};
 
 /// A shallow view of one object: where its members are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +18,6 @@ pub struct Object {
     raw: Bytes,
     members: Vec<Member>,
 }
-
-/// Smaller objects are scanned faster than searched.
-const SKIM_BYTES_MIN: usize = 8 << 10;
 
 /// A member that may occur once occurs twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,13 +32,9 @@ impl Object {
         Some(Self { raw: raw.clone(), members })
     }
 
-    /// The same for an object of which only `keys` matter: all others may be one, which has no name. For reading and
-    /// editing these in a large object, whose payload then is searched and not scanned.
-    pub fn scan_for(raw: &Raw, keys: &[&str]) -> Option<Self> {
-        match (raw.len() >= SKIM_BYTES_MIN).then(|| skim::members(raw, keys)).flatten() {
-            Some(members) => Some(Self { raw: raw.clone(), members }),
-            None => Self::scan(raw),
-        }
+    /// The object without members.
+    pub fn empty() -> Self {
+        Self { raw: Bytes::from_static(b"{}"), members: Vec::new() }
     }
 
     /// An object whose members were found while what holds it was scanned: `members` are ranges of that text, in which
@@ -60,9 +52,34 @@ impl Object {
         &self.raw
     }
 
+    /// Whether this is the very text that was scanned.
+    pub fn is_of(&self, raw: &Raw) -> bool {
+        self.raw.as_ptr() == raw.as_ptr() && self.raw.len() == raw.len()
+    }
+
+    /// The text that was scanned, for sending it on.
+    pub fn into_raw(self) -> Raw {
+        self.raw
+    }
+
     /// The value of `key` (the first one, if it stands twice). Escaped spellings of the key count.
     pub fn get(&self, key: &str) -> Option<Raw> {
         self.find(key).map(|member| self.raw.slice(member.value.clone()))
+    }
+
+    /// The same without a share in the bytes.
+    pub fn value(&self, key: &str) -> Option<&[u8]> {
+        self.find(key).map(|member| &self.raw[member.value.clone()])
+    }
+
+    /// Whether there is such a member.
+    pub fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The value of `key`, if it is a string.
+    pub fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        scan::unquote(self.value(key)?)
     }
 
     /// The value of `key`; an error if it stands twice.
@@ -74,7 +91,7 @@ impl Object {
 
     /// The string value of `key`.
     pub fn get_str(&self, key: &str) -> Option<String> {
-        scan::unquote(&self.get(key)?).map(Cow::into_owned)
+        self.text(key).map(Cow::into_owned)
     }
 
     /// All members as (key, value), keys unescaped.
@@ -132,7 +149,8 @@ impl Object {
 
     /// The parts of the edited object, in order.
     fn walk<'a, T>(&self, edits: &'a [(&str, Option<T>)], mut put: impl FnMut(Part<'_, &'a T>)) {
-        let mut set = vec![false; edits.len()];
+        debug_assert!(edits.len() <= 64, "one bit for each edit");
+        let mut set = 0u64;
         let mut first = true;
         let mut comma = |put: &mut dyn FnMut(Part<'_, &'a T>)| {
             put(Part::Glue(if std::mem::take(&mut first) { b"{" } else { b"," }));
@@ -149,7 +167,9 @@ impl Object {
                 put(Part::Kept(range));
             }
             // A key that stood twice stands once.
-            if let (Some(value), false) = (&edits[index].1, std::mem::replace(&mut set[index], true)) {
+            let was_set = set & (1 << index) != 0;
+            set |= 1 << index;
+            if let (Some(value), false) = (&edits[index].1, was_set) {
                 comma(&mut put);
                 put(Part::Kept(member.key.clone()));
                 put(Part::Glue(b":"));
@@ -160,15 +180,72 @@ impl Object {
             comma(&mut put);
             put(Part::Kept(range));
         }
-        for (key, value) in edits.iter().zip(set).filter(|(_, set)| !set).map(|(edit, _)| edit) {
+        let unset = edits.iter().enumerate().filter(|(index, _)| set & (1 << index) == 0).map(|(_, edit)| edit);
+        for (key, value) in unset {
             if let Some(value) = value {
                 comma(&mut put);
-                put(Part::Glue(&serde_json::to_vec(key).expect("a string serialises")));
-                put(Part::Glue(b":"));
+                if key.bytes().all(|byte| matches!(byte, b' '..=b'~' if byte != b'"' && byte != b'\\')) {
+                    [&b"\""[..], key.as_bytes(), b"\":"].into_iter().for_each(|part| put(Part::Glue(part)));
+                } else {
+                    put(Part::Glue(&serde_json::to_vec(key).expect("a string serialises")));
+                    put(Part::Glue(b":"));
+                }
                 put(Part::New(value));
             }
         }
         put(Part::Glue(if first { b"{}" } else { b"}" }));
+    }
+}
+
+/// An object with its members, and those of its `_meta`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scanned {
+    /// The object.
+    pub object: Object,
+    /// Its (first) `_meta`, if that is an object.
+    pub meta: Option<Object>,
+}
+
+impl Scanned {
+    /// Scans an object and its `_meta`; `None` if the text is not an object.
+    pub fn scan(raw: &Raw) -> Option<Self> {
+        Some(Self::of(Object::scan(raw)?))
+    }
+
+    fn of(object: Object) -> Self {
+        let meta = object.get("_meta").and_then(|meta| Object::scan(&meta));
+        Self { object, meta }
+    }
+
+    /// Scans the object at `at` while what holds it is scanned; `None` if there is no object.
+    pub(super) fn walk(bytes: &Bytes, at: usize) -> Result<Option<(Self, Walked)>, NotJson> {
+        let Some(mut members) = scan::members(bytes, at) else { return Ok(None) };
+        let (mut found, mut meta, mut depth) = (Vec::new(), None, 1);
+        while let Some(member) = members.step(|_, key, value| {
+            if meta.is_none()
+                && &bytes[key.clone()] == b"\"_meta\""
+                && let Some(mut inner) = scan::members(bytes, value)
+            {
+                let inside = inner.by_ref().collect::<Result<Vec<_>, _>>()?;
+                depth = depth.max(1 + inner.depth());
+                meta = Some(Object::scanned(bytes.slice(value..inner.end()), inside, value));
+                return Ok(inner.end());
+            }
+            let walked = scan::walk(bytes, value)?;
+            depth = depth.max(1 + walked.depth);
+            Ok(walked.end)
+        })? {
+            found.push(member);
+        }
+        let end = members.end();
+        let object = Object::scanned(bytes.slice(at..end), found, at);
+        // Another one may stand before it, written with escapes.
+        let is_first = |meta: &Object| object.value("_meta").is_some_and(|first| first.as_ptr() == meta.raw.as_ptr());
+        let scanned = match meta.filter(is_first) {
+            Some(meta) => Self { object, meta: Some(meta) },
+            None => Self::of(object),
+        };
+        Ok(Some((scanned, Walked { end, depth })))
     }
 }
 
@@ -289,6 +366,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_on_the_way_is_what_a_scan_finds() {
+        for text in [
+            "{}",
+            r#"{ "a" : [1,{"b":2}] , "_meta":{"x":1, "y":{"_meta":{}}},"c":"_meta" }"#,
+            r#"{"_meta":7,"a":1}"#,
+            r#"{"\u005fmeta":{"x":1},"_meta":{"y":2}}"#,
+            r#"{"_meta":{"x":1},"_meta":{"y":2}}"#,
+            r#"{"_meta":null,"_meta":{"y":2}}"#,
+            r#"{"a":{"_meta":{"x":1}}}"#,
+        ] {
+            let whole = raw(&format!("[{text}]"));
+            let (found, walked) = Scanned::walk(&whole, 1).expect("valid").expect("an object");
+            assert_eq!((Some(&found), walked.end), (Scanned::scan(&raw(text)).as_ref(), whole.len() - 1), "{text}");
+            assert_eq!(Ok(walked), scan::walk(&whole, 1), "{text}");
+            assert!(found.object.is_of(&whole.slice(1..walked.end)) && !found.object.is_of(&raw(text)));
+        }
+        assert_eq!(Scanned::walk(&raw("[]"), 0), Ok(None));
+        for broken in [r#"{"_meta":{"x":}}"#, r#"{"_meta":{"x":1}"#, r#"{"a":1,}"#] {
+            assert!(Scanned::walk(&raw(broken), 0).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
     fn tokens() {
         let params = raw(r#"{"_meta":{"progressToken":"t","vendor":{"x":1}},"name":"echo"}"#);
         assert_eq!(progress_token(&params).expect("token"), r#""t""#);
@@ -311,17 +411,6 @@ mod tests {
         assert_eq!(pieces.concat(), format!(r#"{{"long":{long},"b":3,"c":4}}"#).as_bytes());
         assert_eq!((pieces.len(), pieces[1].as_ptr()), (3, text[7..].as_ptr()));
         assert_eq!(Object::scan(&raw(r#"{"a":1}"#)).expect("object").pieces(&[("a", None)]), ["{}"]);
-    }
-
-    #[test]
-    fn a_large_object_is_edited_as_a_small_one() {
-        let payload = "x".repeat(SKIM_BYTES_MIN);
-        let text = raw(&format!(r#"{{"_meta":{{"a":1}}, "x":"{payload}", "y":[] ,"task":{{}}}}"#));
-        let object = Object::scan_for(&text, &["_meta", "task", "z"]).expect("object");
-        assert_eq!((object.members.len(), object.get("_meta")), (3, Some(raw(r#"{"a":1}"#))));
-        let edits: [(&str, Option<&[u8]>); 3] = [("_meta", Some(b"{}")), ("task", None), ("z", Some(b"1"))];
-        assert_eq!(object.edit(&edits), Object::scan(&text).expect("object").edit(&edits));
-        assert_eq!(object.edit(&edits), format!(r#"{{"_meta":{{}},"x":"{payload}", "y":[],"z":1}}"#));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use crate::mcp::error::Reason;
+use crate::mcp::splice::Scanned;
 use crate::mcp::{ErrorObject, Method, Outcome, Raw};
 
 use super::client::Client;
 use super::outlet::{AskId, CallId, CallerId, Outlet};
-use super::snapshot::Snapshot;
+use super::snapshot::{Handshake, Snapshot};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -40,17 +41,21 @@ pub struct NewCall {
 }
 
 /// What a call's params hold that the instance must act on. True may be wrong, false may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hints {
     /// A `_meta.progressToken`.
     pub token: bool,
     /// A `task` member.
     pub task: bool,
+    /// The very same params with their members, if they are known.
+    pub scanned: Option<Scanned>,
 }
 
 impl Hints {
     /// For params that nobody has scanned.
-    pub const UNKNOWN: Self = Self { token: true, task: true };
+    pub const UNKNOWN: Self = Self { token: true, task: true, scanned: None };
+    /// For params of hub's own, in which nothing is to be acted on.
+    pub const NOTHING: Self = Self { token: false, task: false, scanned: None };
 }
 
 /// A session (or other lasting caller) as an instance must know it.
@@ -80,14 +85,32 @@ pub(super) enum Command {
 
 /// The way to one instance of a server. Cheap to clone; stays valid across restarts of the child.
 #[derive(Debug, Clone)]
-pub struct InstanceHandle {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+pub struct InstanceHandle(Arc<Ways>);
+
+/// What all handles of an instance share.
+#[derive(Debug)]
+struct Ways {
+    commands: mpsc::Sender<Command>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Set when its server let go of it: it finishes what it has.
-    pub(super) leaving: Arc<AtomicBool>,
+    leaving: AtomicBool,
 }
 
 impl InstanceHandle {
+    pub(super) fn new(commands: mpsc::Sender<Command>, snapshot: watch::Receiver<Arc<Snapshot>>) -> Self {
+        Self(Arc::new(Ways { commands, snapshot, leaving: AtomicBool::new(false) }))
+    }
+
+    /// Its server lets go of it.
+    pub(super) fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+    }
+
+    /// Did its server let go of it?
+    pub(super) fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Acquire)
+    }
+
     /// Makes a lasting caller known. Must come before its calls; again after [`Self::close`] is fine.
     pub async fn open(&self, caller: NewCaller) -> Result<(), ErrorObject> {
         self.send(Command::Open(caller)).await
@@ -120,7 +143,7 @@ impl InstanceHandle {
     /// As [`Self::cancel`], for a destructor, which cannot wait. `false` when the queue is full: it must be tried again.
     pub fn cancel_now(&self, call: CallId) -> bool {
         !matches!(
-            self.commands.try_send(Command::Cancel { call, reason: None }),
+            self.0.commands.try_send(Command::Cancel { call, reason: None }),
             Err(mpsc::error::TrySendError::Full(_))
         )
     }
@@ -128,12 +151,12 @@ impl InstanceHandle {
     /// Whether the instance is gone for good, or finishes what it has and is gone then; whoever needs one asks the
     /// server again.
     pub fn is_closed(&self) -> bool {
-        self.leaving.load(Ordering::Acquire) || self.commands.is_closed()
+        self.is_leaving() || self.0.commands.is_closed()
     }
 
     /// Returns when the instance is gone for good.
     pub async fn closed(&self) {
-        self.commands.closed().await;
+        self.0.commands.closed().await;
     }
 
     /// Answers an ask; the first answer counts, unknown ones are ignored.
@@ -153,11 +176,16 @@ impl InstanceHandle {
 
     /// What is known of this instance now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.borrow().clone()
+        self.0.snapshot.borrow().clone()
+    }
+
+    /// Its handshake, if it ever had one.
+    pub fn handshake(&self) -> Option<Arc<Handshake>> {
+        self.0.snapshot.borrow().handshake.clone()
     }
 
     async fn send(&self, command: Command) -> Result<(), ErrorObject> {
-        self.commands.send(command).await.map_err(|mpsc::error::SendError(_)| {
+        self.0.commands.send(command).await.map_err(|mpsc::error::SendError(_)| {
             ErrorObject::internal(Reason::ServerUnavailable, "the server was removed from hub.toml")
         })
     }

@@ -5,10 +5,9 @@
 //! [`super::InstanceHandle`]. May not: await anything but its next input while a child runs; a reader that waits for a
 //! slow client would stall everybody (PROTOCOL 1.13).
 
-use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -23,6 +22,7 @@ use crate::mcp::{Era, ErrorObject, Line, ListKind, Method, Outcome, Raw};
 
 use super::era::Belief;
 use super::handle::{Command, InstanceHandle, NewCall, next_id};
+use super::id_map::IdMap;
 use super::life::Life;
 use super::lists::{self, Drains, Page};
 use super::mux::{ChildFacts, Mux, Options, Output};
@@ -85,8 +85,8 @@ pub(super) struct Instance {
     pub(super) history: super::life::History,
     pub(super) last_use: Instant,
     epoch: Instant,
-    waiting: HashMap<CallId, Waiting>,
-    callers: HashMap<CallerId, Lasting>,
+    waiting: IdMap<CallId, Waiting>,
+    callers: IdMap<CallerId, Lasting>,
     handle: InstanceHandle,
     commands: mpsc::Receiver<Command>,
     control: mpsc::Receiver<Control>,
@@ -105,7 +105,7 @@ impl InstanceParts {
     /// Lets go of it: who has a handle asks for another instance from now on; what this one has may finish within
     /// `grace`.
     pub(super) async fn leave(&self, grace: Duration) {
-        self.handle.leaving.store(true, Release);
+        self.handle.leave();
         drop(self.stop(grace).await);
     }
 
@@ -148,7 +148,7 @@ pub(super) fn start(
         failure: None,
     };
     let (publish, seen) = watch::channel(Arc::new(snapshot));
-    let handle = InstanceHandle { commands: commands_in, snapshot: seen, leaving: Arc::default() };
+    let handle = InstanceHandle::new(commands_in, seen);
     let mut mux = Mux::new(options(&spec, known.interactive));
     mux.set_read_only(lists.read_only.clone());
     if let Some(handshake) = &known.handshake {
@@ -172,8 +172,8 @@ pub(super) fn start(
         failure: None,
         last_use: now,
         epoch: now,
-        waiting: HashMap::new(),
-        callers: HashMap::new(),
+        waiting: IdMap::default(),
+        callers: IdMap::default(),
         handle: handle.clone(),
         commands,
         control,
@@ -292,7 +292,7 @@ impl Instance {
 
     /// Did its server let go of it?
     pub(super) fn is_leaving(&self) -> bool {
-        self.handle.leaving.load(Acquire)
+        self.handle.is_leaving()
     }
 
     /// Was something on its way when its server let go of it?
@@ -419,7 +419,7 @@ impl Instance {
     }
 
     fn deliver(&mut self, id: CallId, delivery: Delivery) {
-        if !matches!(delivery, Delivery::Finish(_) | Delivery::Cancelled) {
+        if !matches!(delivery, Delivery::Finish(_) | Delivery::Result(_) | Delivery::Cancelled) {
             if let Some(waiting) = self.waiting.get(&id) {
                 waiting.outlet.deliver(&self.handle, delivery);
             }
@@ -430,19 +430,23 @@ impl Instance {
         self.last_use = Instant::now();
         self.counters.observe(self.last_use - waiting.since);
         let delivery = match delivery {
-            Delivery::Finish(Outcome::Result(page)) if waiting.filter => {
-                let page = lists::admitted_page(&page, &self.spec.tools);
-                Delivery::Finish(page.map_or_else(
-                    || ErrorObject::internal(Reason::ServerUnavailable, "the server sent no list of tools").into(),
-                    Outcome::Result,
-                ))
-            }
+            Delivery::Finish(Outcome::Result(page)) if waiting.filter => self.admitted(&page),
+            Delivery::Result(page) if waiting.filter => self.admitted(page.raw()),
             other => other,
         };
         if matches!(delivery, Delivery::Finish(Outcome::Error(_))) {
             self.counters.errors.fetch_add(1, Relaxed);
         }
         waiting.outlet.deliver(&self.handle, delivery);
+    }
+
+    /// A page of tools without those that are not admitted.
+    fn admitted(&self, page: &Raw) -> Delivery {
+        let page = lists::admitted_page(page, &self.spec.tools);
+        Delivery::Finish(page.map_or_else(
+            || ErrorObject::internal(Reason::ServerUnavailable, "the server sent no list of tools").into(),
+            Outcome::Result,
+        ))
     }
 
     fn deliver_to_caller(&mut self, caller: CallerId, delivery: Delivery) {
@@ -483,7 +487,7 @@ impl Instance {
     }
 
     fn on_page(&mut self, call: CallId, delivery: Delivery) {
-        let Delivery::Finish(outcome) = delivery else { return };
+        let Some(outcome) = delivery.into_outcome() else { return };
         let next = CallId(next_id());
         match self.drains.page(call, &outcome, next) {
             Some((kind, Page::Next(params))) => {
@@ -517,6 +521,9 @@ impl Instance {
             self.world.keep_list(&self.spec, kind, list);
             self.lists = Arc::new(self.lists.with(kind, admitted));
             self.mux.set_read_only(self.lists.read_only.clone());
+            if kind == ListKind::Tools {
+                self.lists.complain(&self.spec.name);
+            }
             self.publish();
         }
     }

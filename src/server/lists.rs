@@ -3,17 +3,22 @@
 //! In: results of list requests. Out: the next request, then a [`List`]. Owns the pages so far. May not: turn a failed
 //! list into an empty one (DESIGN 2.7).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use crate::config::ToolFilter;
+use crate::bridge::headers::HeaderTable;
+use crate::config::{ServerName, ToolFilter};
 use crate::limits::LIST_PAGES_MAX;
 use crate::mcp::splice::{Object, array};
 use crate::mcp::{ListKind, Outcome, Raw, message, scan};
 
+use super::id_map::IdMap;
 use super::outlet::CallId;
 use super::snapshot::{List, Lists};
+
+/// Of all that is wrong with the header annotations of one list, so much is logged.
+const COMPLAINTS_TOLD: usize = 3;
 
 /// What a page leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +41,7 @@ struct Drain {
 /// The lists being drained, by the call that fetches the next page of each.
 #[derive(Debug, Default)]
 pub(super) struct Drains {
-    by_call: HashMap<CallId, Drain>,
+    by_call: IdMap<CallId, Drain>,
 }
 
 impl Drains {
@@ -132,14 +137,24 @@ impl List {
 }
 
 impl Lists {
-    /// With one kind replaced; also keeps `read_only` in step with the tools.
+    /// With one kind replaced; also keeps `read_only` and `mirrors` in step with the tools.
     pub(super) fn with(&self, kind: ListKind, list: Arc<List>) -> Self {
         let mut lists = self.clone();
         if kind == ListKind::Tools {
             lists.read_only = Arc::new(list.items.iter().filter_map(read_only_name).collect());
+            lists.mirrors = Arc::new(HeaderTable::compile(&list.items));
         }
         lists.kinds[kind as usize] = Some(list);
         lists
+    }
+
+    /// Tells of annotations that are not valid: worth a warning once per list.
+    pub(super) fn complain(&self, server: &ServerName) {
+        let complaints = self.mirrors.complaints();
+        if !complaints.is_empty() {
+            let first = complaints.iter().take(COMPLAINTS_TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
+            tracing::warn!(server = %server, count = complaints.len(), first, "headers that cannot be mirrored");
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod client;
 mod era;
 pub mod handle;
+mod id_map;
 mod instance;
 mod life;
 mod lists;
@@ -25,6 +26,6 @@ pub use client::Client;
 pub use handle::{Hints, InstanceHandle, NewCall, NewCaller, next_id};
 pub use outlet::{Ask, AskId, CallId, CallerId, Delivery, Outlet};
 pub use registry::{Registry, ServerHandle};
-pub use snapshot::{Counters, Failure, Handshake, List, Lists, Snapshot, State};
+pub use snapshot::{Counters, Failure, Handshake, List, Lists, Offers, Snapshot, State};
 pub use task::start;
 pub use world::World;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::mcp::splice::Object;
 use crate::mcp::{Method, Outcome, Raw};
 
 use super::handle::InstanceHandle;
@@ -72,8 +73,21 @@ pub enum Delivery {
     Lacks(Raw),
     /// The call is over; nothing follows. Only to a call's outlet.
     Finish(Outcome),
+    /// The same with a result whose members were found when it was read, so that they need not be searched again.
+    Result(Object),
     /// The call was cancelled by its caller: its response will never come, its stream closes. Only to a call's outlet.
     Cancelled,
+}
+
+impl Delivery {
+    /// How the call ended, if this is its end.
+    pub fn into_outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Finish(outcome) => Some(outcome),
+            Self::Result(object) => Some(Outcome::Result(object.into_raw())),
+            _ => None,
+        }
+    }
 }
 
 /// Takes deliveries for one call or one session.

@@ -4,7 +4,7 @@
 //! May not: start or stop anything by itself.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -52,49 +52,65 @@ pub(super) enum ServerCommand {
 
 /// The way to one server. Cheap to clone; stays valid across restarts and reloads until the server is removed.
 #[derive(Debug, Clone)]
-pub struct ServerHandle {
-    pub(super) name: ServerName,
-    pub(super) spec: watch::Receiver<Arc<ServerSpec>>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) commands: mpsc::Sender<ServerCommand>,
-    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+pub struct ServerHandle(Arc<Ways>);
+
+/// What all handles of a server share.
+#[derive(Debug)]
+struct Ways {
+    name: ServerName,
+    spec: watch::Receiver<Arc<ServerSpec>>,
+    counters: Arc<Counters>,
+    commands: mpsc::Sender<ServerCommand>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The instance that passing callers use, so that a request does not ask the server's task for it.
+    passing: Mutex<Option<InstanceHandle>>,
 }
 
 impl ServerHandle {
+    pub(super) fn new(
+        name: ServerName,
+        spec: watch::Receiver<Arc<ServerSpec>>,
+        counters: Arc<Counters>,
+        commands: mpsc::Sender<ServerCommand>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        Self(Arc::new(Ways { name, spec, counters, commands, snapshot, passing: Mutex::default() }))
+    }
+
     /// Its name in hub.toml.
     pub fn name(&self) -> &ServerName {
-        &self.name
+        &self.0.name
     }
 
     /// Whether both lead to the same server, and not to another one that has its name now.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.commands.same_channel(&other.commands)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Its configuration now.
     pub fn spec(&self) -> Arc<ServerSpec> {
-        self.spec.borrow().clone()
+        self.0.spec.borrow().clone()
     }
 
     /// Its running totals.
     pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+        &self.0.counters
     }
 
     /// State, handshake and lists as of now, summed over its instances.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.borrow().clone()
+        self.0.snapshot.borrow().clone()
     }
 
     /// Wakes when the snapshot changes (the aggregate's catalogue).
     pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshot.clone()
+        self.0.snapshot.clone()
     }
 
     /// The handshake: at once from the last good one, else when the child is ready (at most `startup_timeout`).
     /// Starts a lazy server only if no handshake was ever seen.
     pub async fn handshake(&self) -> Result<Arc<Handshake>, ErrorObject> {
-        if let Some(handshake) = &self.snapshot.borrow().handshake {
+        if let Some(handshake) = &self.0.snapshot.borrow().handshake {
             return Ok(handshake.clone());
         }
         self.ask(|reply| ServerCommand::Handshake { reply }).await?
@@ -106,14 +122,25 @@ impl ServerHandle {
         self.ask(|reply| ServerCommand::Instance { session, reply }).await
     }
 
+    /// The instance for a caller without a session, without a way through the server's task if it is known.
+    pub async fn passing_instance(&self) -> Result<InstanceHandle, ErrorObject> {
+        let known = || self.0.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(instance) = known().as_ref().filter(|instance| !instance.is_closed()) {
+            return Ok(instance.clone());
+        }
+        let instance = self.instance(None).await?;
+        *known() = Some(instance.clone());
+        Ok(instance)
+    }
+
     /// A session ended: stops an instance of its own.
     pub async fn release(&self, session: Arc<str>) {
-        self.commands.send(ServerCommand::Release { session }).await.ok();
+        self.0.commands.send(ServerCommand::Release { session }).await.ok();
     }
 
     /// Starts its child if it is not there, as a request would; a `failed` one is tried again as often as requests may.
     pub async fn wake(&self) {
-        self.commands.send(ServerCommand::Wake).await.ok();
+        self.0.commands.send(ServerCommand::Wake).await.ok();
     }
 
     /// Stops and starts its children; sessions stay. Also the way out of `failed`.
@@ -140,7 +167,7 @@ impl ServerHandle {
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> ServerCommand) -> Result<T, ErrorObject> {
         let gone = || ErrorObject::internal(Reason::ServerUnavailable, "the server was removed from hub.toml");
         let (reply, answer) = oneshot::channel();
-        if self.commands.send(command(reply)).await.is_err() {
+        if self.0.commands.send(command(reply)).await.is_err() {
             return Err(gone());
         }
         answer.await.ok().ok_or_else(gone)

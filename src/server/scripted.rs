@@ -16,7 +16,7 @@ use crate::tasks::Scope;
 use super::handle::{Command, InstanceHandle, NewCall};
 use super::outlet::{AskId, CallerId, Delivery, Outlet};
 use super::registry::{Registered, ServerCommand, ServerHandle};
-use super::snapshot::{Counters, Handshake, List, Snapshot, State};
+use super::snapshot::{Counters, Handshake, List, Offers, Snapshot, State};
 
 /// What a call is answered with; `None`: never.
 pub type Script = fn(&Method, Option<&Raw>) -> Option<Outcome>;
@@ -73,8 +73,8 @@ impl Scripted {
         let (_, spec) = watch::channel(Arc::new(ServerSpec::new(name.clone(), "none", "/")));
         let (commands, server_commands) = mpsc::channel(16);
         let (calls, instance_commands) = mpsc::channel(16);
-        let instance = InstanceHandle { commands: calls, snapshot: seen.clone(), leaving: Arc::default() };
-        let handle = ServerHandle { name, spec, counters: Arc::new(Counters::default()), commands, snapshot: seen };
+        let instance = InstanceHandle::new(calls, seen.clone());
+        let handle = ServerHandle::new(name, spec, Arc::new(Counters::default()), commands, seen);
         let (wakes, cancels) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let scope = Scope::new();
         let stop = scope.stopping().clone();
@@ -111,6 +111,7 @@ impl Scripted {
             capabilities: Raw::from_static(capabilities.as_bytes()),
             server_info: Raw::from_static(b"{}"),
             instructions: None,
+            offers: Offers::default(),
         };
         self.show(|snapshot| {
             snapshot.state = State::Ready;
@@ -146,7 +147,7 @@ impl Scripted {
 
     /// As it stands in the registry.
     pub fn registered(&self) -> Registered {
-        Registered { name: self.handle.name.clone(), port: 1, handle: Ok(self.handle.clone()), listen_failure: None }
+        Registered { name: self.handle.name().clone(), port: 1, handle: Ok(self.handle.clone()), listen_failure: None }
     }
 }
 

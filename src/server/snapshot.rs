@@ -4,13 +4,16 @@
 //! values never get here).
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::mcp::{Era, ListKind, Raw};
+use crate::bridge::headers::HeaderTable;
+use crate::mcp::meta::TASKS_EXTENSION;
+use crate::mcp::splice::Object;
+use crate::mcp::{Era, ListKind, Method, Raw};
 
 /// Where a server is in its life (DESIGN 3.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,72 @@ pub struct Handshake {
     pub server_info: Raw,
     /// Its `instructions` string, with quotes.
     pub instructions: Option<Raw>,
+    /// What the capabilities say, read when it is first needed.
+    pub offers: Offers,
+}
+
+/// Which methods a handshake offers. Says nothing that `capabilities` does not, so it makes no difference between two.
+#[derive(Debug, Clone, Default)]
+pub struct Offers(OnceLock<Offered>);
+
+impl PartialEq for Offers {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Offers {}
+
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent capability of the specification")]
+struct Offered {
+    tools: bool,
+    prompts: bool,
+    resources: bool,
+    completions: bool,
+    /// The tasks extension of the modern revision.
+    tasks: bool,
+    /// Any other extension.
+    others: bool,
+}
+
+impl Offered {
+    fn read(capabilities: &Raw) -> Self {
+        let Some(capabilities) = Object::scan(capabilities) else { return Self::default() };
+        let has = |key: &str| capabilities.value(key).is_some_and(|value| value.first() == Some(&b'{'));
+        let extensions = capabilities.get("extensions").and_then(|raw| Object::scan(&raw));
+        let extension =
+            |is_it: fn(&str) -> bool| extensions.as_ref().is_some_and(|all| all.entries().any(|(id, _)| is_it(&id)));
+        Self {
+            tools: has("tools"),
+            prompts: has("prompts"),
+            resources: has("resources"),
+            completions: has("completions"),
+            tasks: extension(|id| id == TASKS_EXTENSION),
+            others: extension(|id| id != TASKS_EXTENSION),
+        }
+    }
+}
+
+impl Handshake {
+    /// Whether a modern client may use this method here: gated on capabilities, because children answer unknown methods
+    /// with all kinds of codes (PROTOCOL 1.4).
+    pub fn offers(&self, method: &Method) -> bool {
+        let offered = self.offers.0.get_or_init(|| Offered::read(&self.capabilities));
+        match method {
+            Method::Discover | Method::Listen => true,
+            Method::ToolsList | Method::ToolsCall => offered.tools,
+            Method::PromptsList | Method::PromptsGet => offered.prompts,
+            Method::ResourcesList | Method::TemplatesList | Method::ResourcesRead => offered.resources,
+            Method::Complete => offered.completions,
+            Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => self.era == Era::Modern && offered.tasks,
+            // An extension may have methods of its own.
+            Method::Other(_) => {
+                self.era == Era::Modern && !method.name().starts_with("notifications/") && offered.others
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One of the four lists, drained of all pages: raw items in the server's own order.
@@ -91,6 +160,8 @@ pub struct Lists {
     pub kinds: [Option<Arc<List>>; 4],
     /// Names of tools with `annotations.readOnlyHint: true`: their calls may be sent again after a crash.
     pub read_only: Arc<HashSet<String>>,
+    /// Which arguments of the tools are mirrored into headers.
+    pub mirrors: Arc<HeaderTable>,
 }
 
 impl Lists {

@@ -55,13 +55,7 @@ pub async fn start(spec: Arc<ServerSpec>, world: Arc<World>, counters: Arc<Count
     let (snapshot, seen) = watch::channel(Arc::new(first));
     let (spec_out, spec_seen) = watch::channel(spec.clone());
     let (commands_in, commands) = mpsc::channel(SERVER_QUEUE_MAX);
-    let handle = ServerHandle {
-        name: spec.name.clone(),
-        spec: spec_seen,
-        counters: counters.clone(),
-        commands: commands_in,
-        snapshot: seen,
-    };
+    let handle = ServerHandle::new(spec.name.clone(), spec_seen, counters.clone(), commands_in, seen);
     let mut task = Task {
         spec,
         spec_out,

@@ -19,7 +19,7 @@ use crate::tasks::Scope;
 
 use super::era::Belief;
 use super::instance::Known;
-use super::snapshot::{Handshake, List};
+use super::snapshot::{Handshake, List, Offers};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -171,5 +171,6 @@ fn thaw(value: &[u8]) -> Option<Handshake> {
         capabilities: raw(&kept.capabilities),
         server_info: raw(&kept.server_info),
         instructions: kept.instructions.as_deref().map(raw),
+        offers: Offers::default(),
     })
 }

@@ -11,7 +11,7 @@ use crate::bridge::ask::with_elicitation_id;
 use crate::bridge::{error, result};
 use crate::config::ServerName;
 use crate::mcp::error::Reason;
-use crate::mcp::message::{notification_bytes, request_bytes};
+use crate::mcp::message::{notification_bytes, request_bytes, response_pieces, result_pieces};
 use crate::mcp::meta::Level;
 use crate::mcp::splice::{Object, progress_token, with_progress_token};
 use crate::mcp::{Era, ErrorObject, Method, Outcome, ProtocolVersion, Raw, RequestId};
@@ -54,6 +54,11 @@ pub(super) struct Call {
 impl Call {
     /// Ends it with an outcome that hub or the server made.
     pub(super) fn finish(&self, outcome: Outcome) {
+        self.finish_with(outcome, None);
+    }
+
+    /// The same; `read`: the result, if its members are known.
+    fn finish_with(&self, outcome: Outcome, read: Option<Object>) {
         if !self.session.finish(&self.id, self.number) {
             // Cancelled a moment ago: the client does not expect a response any more.
             return self.stream.respond_never(self.number);
@@ -61,22 +66,42 @@ impl Call {
         if let (Outcome::Result(_), Some(effect)) = (&outcome, self.effect.get()) {
             self.session.apply(effect);
         }
-        let outcome = self.readable(outcome);
-        self.stream.respond(Some(self.number), &self.id, &outcome);
+        let pieces = match self.in_own_era(outcome, read) {
+            Told::Whole(outcome) => response_pieces(&self.id, &self.readable(outcome)),
+            Told::Pieces(pieces) => result_pieces(&self.id, &pieces),
+        };
+        self.stream.respond_in_pieces(Some(self.number), pieces);
         self.session.make_room();
+    }
+
+    /// The outcome as a legacy server would have told it.
+    fn in_own_era(&self, outcome: Outcome, read: Option<Object>) -> Told {
+        let handshake = self.binding.get().and_then(|binding| binding.instance.handshake());
+        if handshake.is_none_or(|handshake| handshake.era == Era::Legacy) {
+            return Told::Whole(outcome);
+        }
+        let result = match outcome {
+            Outcome::Result(result) => result,
+            Outcome::Error(error) => return Told::Whole(Outcome::Error(error::to_legacy(&self.method, error))),
+        };
+        let read = read.filter(|read| read.is_of(&result)).or_else(|| Object::scan(&result));
+        let read = read.ok_or_else(result::not_an_object);
+        match read.and_then(|read| result::to_legacy(&self.method, &read)) {
+            Ok(pieces) if convert::may_concern(self.version, &self.method) => {
+                Told::Whole(Outcome::Result(Raw::from(pieces.concat())))
+            }
+            Ok(pieces) => Told::Pieces(pieces),
+            Err(error) => Told::Whole(error.into()),
+        }
     }
 
     /// The outcome in this session's revision; untouched unless a search says otherwise.
     fn readable(&self, outcome: Outcome) -> Outcome {
-        let outcome = match self.binding.get().and_then(|binding| binding.instance.snapshot().handshake.clone()) {
-            Some(handshake) if handshake.era == Era::Modern => to_legacy(&self.method, outcome),
-            _ => outcome,
-        };
         if !convert::concerns(self.version, &self.method, &outcome) {
             return outcome;
         }
         let handshake = self.binding.get().and_then(|binding| match binding.aggregate {
-            None => binding.instance.snapshot().handshake.clone(),
+            None => binding.instance.handshake(),
             // There are no tasks on the aggregate endpoint.
             Some(_) => None,
         });
@@ -99,6 +124,7 @@ impl Outlet for Call {
     fn deliver(&self, from: &InstanceHandle, delivery: Delivery) {
         match delivery {
             Delivery::Finish(outcome) => self.finish(outcome),
+            Delivery::Result(object) => self.finish_with(Outcome::Result(object.raw().clone()), Some(object)),
             Delivery::Progress { params } => self.stream.progress(self.number, &params),
             Delivery::Notification { method, params } => self.notify(&method, params),
             Delivery::Ask(ask) => {
@@ -122,12 +148,12 @@ impl Outlet for Call {
     }
 }
 
-/// What a modern server answered, in terms of a session.
-fn to_legacy(method: &Method, outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Result(result) => result::to_legacy(method, result).map_or_else(Outcome::from, Outcome::Result),
-        Outcome::Error(error) => Outcome::Error(error::to_legacy(method, error)),
-    }
+/// An outcome of a server, in words of the legacy era.
+enum Told {
+    /// To be made readable for the session's revision.
+    Whole(Outcome),
+    /// A result that every revision of the era can read, in pieces.
+    Pieces(Vec<Raw>),
 }
 
 /// Shows a child's request to the client, under the session's own number; refuses it where it cannot be shown.

@@ -25,6 +25,15 @@ pub(super) struct Reader {
     pub(super) has_tasks: bool,
 }
 
+/// Might a result of `method` need [`outcome`] at all?
+pub(super) fn may_concern(version: ProtocolVersion, method: &Method) -> bool {
+    match method {
+        Method::ToolsList => true,
+        Method::ToolsCall | Method::PromptsGet => version < ProtocolVersion::V2025_06_18,
+        _ => false,
+    }
+}
+
 /// Might `outcome` need [`outcome`]? Costs at most a few searches.
 pub(super) fn concerns(version: ProtocolVersion, method: &Method, outcome: &Outcome) -> bool {
     let has = |raw: &Raw, needle: &str| memmem::find(raw, needle.as_bytes()).is_some();

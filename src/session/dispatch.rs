@@ -3,6 +3,8 @@
 //! In: parsed messages of one session. Out: calls to instances, answers on streams. Owns nothing. May not: hold the
 //! session's lock while it waits; forward an `initialize`.
 
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -164,13 +166,13 @@ impl Session {
             let text = format!("this session has {CALLS_PER_SESSION_MAX} requests in flight");
             return Err(ErrorObject::internal(Reason::Overloaded, text));
         }
-        if state.in_flight.contains_key(&id) {
+        let Entry::Vacant(place) = state.in_flight.entry(id) else {
             return Err(ErrorObject::invalid_request("Invalid request: a request with this id is in flight"));
-        }
+        };
         let call = Arc::new(Call {
             session: self.clone(),
             number: CallId(next_id()),
-            id: id.clone(),
+            id: place.key().clone(),
             method,
             version: self.version(),
             stream: stream.clone(),
@@ -178,7 +180,7 @@ impl Session {
             effect: OnceLock::new(),
             cancelled: AtomicBool::new(false),
         });
-        state.in_flight.insert(id, call.clone());
+        place.insert(call.clone());
         Ok(call)
     }
 
@@ -204,9 +206,11 @@ impl Session {
     ) -> Result<(), Outcome> {
         let has_tasks = call.version >= ProtocolVersion::V2025_11_25;
         let effect = match call.method {
-            Method::SetLevel => Effect::Level(level(params.text("level"))?),
-            Method::Subscribe => Effect::Subscribe(server.name().clone(), uri(params.text("uri"))?, UriForm::Own),
-            Method::Unsubscribe => Effect::Unsubscribe(server.name().clone(), uri(params.text("uri"))?),
+            Method::SetLevel => Effect::Level(level(params.text("level").as_deref())?),
+            Method::Subscribe => {
+                Effect::Subscribe(server.name().clone(), uri(params.text("uri").as_deref())?, UriForm::Own)
+            }
+            Method::Unsubscribe => Effect::Unsubscribe(server.name().clone(), uri(params.text("uri").as_deref())?),
             Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksCancel if !has_tasks => {
                 return Err(ErrorObject::method_not_found(call.method.name()).into());
             }
@@ -214,8 +218,8 @@ impl Session {
         };
         // A `task` member of an older session asks for nothing (PROTOCOL 1.12).
         let params = if has_tasks { params } else { params.without("task") };
-        let hints = params.hints();
-        self.forward(server, None, call, effect, hints, params.into_raw()).await
+        let (params, hints) = params.into_call();
+        self.forward(server, None, call, effect, hints, params).await
     }
 
     async fn serve_all(
@@ -229,7 +233,7 @@ impl Session {
         }
         match call.method {
             Method::SetLevel => {
-                self.apply(&Effect::Level(level(params.text("level"))?));
+                self.apply(&Effect::Level(level(params.text("level").as_deref())?));
                 self.level_everywhere(params.into_raw());
                 return Err(Outcome::empty());
             }
@@ -284,7 +288,7 @@ impl Session {
     async fn cancel(&self, params: &Params) {
         let id = params.get("requestId").and_then(RequestId::from_raw);
         let Some(call) = id.and_then(|id| self.lock().in_flight.remove(&id)) else { return };
-        call.cancel(params.text("reason")).await;
+        call.cancel(params.text("reason").map(Cow::into_owned)).await;
     }
 
     /// `notifications/progress` of the client about an ask: hub's token for it is the ask's number.
@@ -411,8 +415,8 @@ impl Call {
     }
 }
 
-fn level(name: Option<String>) -> Result<Level, ErrorObject> {
-    let known = name.as_deref().and_then(Level::parse);
+fn level(name: Option<&str>) -> Result<Level, ErrorObject> {
+    let known = name.and_then(Level::parse);
     known.ok_or_else(|| ErrorObject::invalid_params("Invalid params: level is not one of the eight of RFC 5424"))
 }
 
@@ -421,6 +425,6 @@ fn is_foreign_notification(method: &Method) -> bool {
     matches!(method, Method::Other(_)) && method.name().starts_with("notifications/")
 }
 
-fn uri(uri: Option<String>) -> Result<String, ErrorObject> {
-    uri.ok_or_else(|| ErrorObject::invalid_params("Invalid params: uri must be a string"))
+fn uri(uri: Option<&str>) -> Result<String, ErrorObject> {
+    uri.map(str::to_owned).ok_or_else(|| ErrorObject::invalid_params("Invalid params: uri must be a string"))
 }

@@ -105,6 +105,7 @@ mod tests {
             capabilities: raw(capabilities),
             server_info: raw(r#"{"name":"x","version":"1"}"#),
             instructions: Some(raw(r#""be nice""#)),
+            offers: crate::server::Offers::default(),
         }
     }
 

@@ -48,7 +48,11 @@ impl Outlet for SessionOutlet {
             }
             Delivery::Withdraw(ask) => session.withdraw_ask(binding.number, ask),
             // These belong to calls.
-            Delivery::Progress { .. } | Delivery::Lacks(_) | Delivery::Finish(_) | Delivery::Cancelled => {}
+            Delivery::Progress { .. }
+            | Delivery::Lacks(_)
+            | Delivery::Finish(_)
+            | Delivery::Result(_)
+            | Delivery::Cancelled => {}
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! In: raw params. Out: the few members that hub reads. Owns the places of the members. May not: look into values.
 
-use crate::mcp::splice::Object;
+use std::borrow::Cow;
+
+use crate::mcp::splice::{Object, Scanned};
 use crate::mcp::{Message, Method, Raw, RequestId};
 use crate::server::Hints;
 
@@ -13,8 +15,7 @@ const MODERN_CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
 #[derive(Debug, Default)]
 pub struct Params {
     raw: Option<Raw>,
-    object: Option<Object>,
-    meta: Option<Object>,
+    scanned: Option<Scanned>,
 }
 
 impl Params {
@@ -24,21 +25,28 @@ impl Params {
     }
 
     /// What the first pass over the message found.
-    fn of(raw: Option<Raw>, object: Option<Object>) -> Self {
-        let object = object.or_else(|| raw.as_ref().and_then(Object::scan));
-        let meta = object.as_ref().and_then(|object| Object::scan(&object.get("_meta")?));
-        Self { raw, object, meta }
+    fn of(raw: Option<Raw>, scanned: Option<Scanned>) -> Self {
+        let scanned = scanned.or_else(|| raw.as_ref().and_then(Scanned::scan));
+        Self { raw, scanned }
+    }
+
+    /// All members, if there are any params.
+    pub fn object(&self) -> Option<&Object> {
+        self.scanned.as_ref().map(|scanned| &scanned.object)
+    }
+
+    fn meta_object(&self) -> Option<&Object> {
+        self.scanned.as_ref()?.meta.as_ref()
     }
 
     /// A member stands twice: two parsers may disagree on which one counts, and so on what was asked (PROTOCOL 0.2.8).
     pub fn is_ambiguous(&self) -> bool {
-        let ambiguous = |object: &Option<Object>| object.as_ref().is_some_and(Object::has_duplicates);
-        ambiguous(&self.object) || ambiguous(&self.meta)
+        [self.object(), self.meta_object()].into_iter().flatten().any(Object::has_duplicates)
     }
 
     /// Whether the message says of itself that it is of the modern revision (PROTOCOL 2.1, row 6).
     pub fn claims_modern(&self) -> bool {
-        self.meta.as_ref().is_some_and(|meta| meta.get(MODERN_CLAIM).is_some())
+        self.meta_object().is_some_and(|meta| meta.has(MODERN_CLAIM))
     }
 
     /// The raw text.
@@ -51,44 +59,59 @@ impl Params {
         self.raw
     }
 
+    /// The raw text, for sending it on as a call, and what the instance must know of it.
+    pub fn into_call(self) -> (Option<Raw>, Hints) {
+        let hints = self.hints();
+        (self.raw, Hints { scanned: self.scanned, ..hints })
+    }
+
     /// A raw member.
     pub fn get(&self, key: &str) -> Option<Raw> {
-        self.object.as_ref()?.get(key)
+        self.object()?.get(key)
+    }
+
+    /// A raw member, without a share in the bytes.
+    pub fn value(&self, key: &str) -> Option<&[u8]> {
+        self.object()?.value(key)
     }
 
     /// A string member.
-    pub fn text(&self, key: &str) -> Option<String> {
-        self.object.as_ref()?.get_str(key)
+    pub fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.object()?.text(key)
     }
 
     /// A raw member of `_meta`.
     pub fn meta(&self, key: &str) -> Option<Raw> {
-        self.meta.as_ref()?.get(key)
+        self.meta_object()?.get(key)
     }
 
-    /// All members, if there are any params.
-    pub fn object(&self) -> Option<&Object> {
-        self.object.as_ref()
+    /// A raw member of `_meta`, without a share in the bytes.
+    pub fn meta_value(&self, key: &str) -> Option<&[u8]> {
+        self.meta_object()?.value(key)
     }
 
     /// The client's progress token: a string or a number, as it was written.
     pub fn progress_token(&self) -> Option<Raw> {
-        let token = self.meta.as_ref()?.get("progressToken")?;
-        matches!(token.first(), Some(b'"' | b'-' | b'0'..=b'9')).then_some(token)
+        self.meta("progressToken").filter(|token| is_token(token))
     }
 
-    /// What the instance must act on.
+    /// What the instance must act on, without the members.
     pub fn hints(&self) -> Hints {
-        Hints { token: self.progress_token().is_some(), task: self.get("task").is_some() }
+        let token = self.meta_value("progressToken").is_some_and(is_token);
+        Hints { token, task: self.value("task").is_some(), scanned: None }
     }
 
     /// The same without a top-level member.
     pub fn without(self, key: &str) -> Self {
-        match &self.object {
-            Some(object) if object.get(key).is_some() => Self::read(Some(object.edit(&[(key, None)]))),
+        match self.object() {
+            Some(object) if object.has(key) => Self::read(Some(object.edit(&[(key, None)]))),
             _ => self,
         }
     }
+}
+
+fn is_token(value: &[u8]) -> bool {
+    matches!(value.first(), Some(b'"' | b'-' | b'0'..=b'9'))
 }
 
 /// A message of a client as the method table takes it.
@@ -117,10 +140,10 @@ impl From<Message> for FromClient {
     fn from(message: Message) -> Self {
         match message {
             Message::Request(request) => {
-                let params = Params::of(request.params, request.object);
+                let params = Params::of(request.params, request.scanned);
                 Self::Request(Asked { id: request.id, method: request.method, params })
             }
-            Message::Notification(note) => Self::Notification(note.method, Params::of(note.params, note.object)),
+            Message::Notification(note) => Self::Notification(note.method, Params::of(note.params, note.scanned)),
             Message::Response(response) => Self::Response(response),
         }
     }

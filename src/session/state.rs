@@ -326,11 +326,15 @@ impl Session {
     /// Takes a call out of the table; `false` if it was cancelled or ended before.
     pub(super) fn finish(&self, id: &RequestId, call: CallId) -> bool {
         let mut state = self.lock();
-        let ours = state.in_flight.get(id).is_some_and(|known| known.number == call);
-        if ours {
-            state.in_flight.remove(id);
+        match state.in_flight.remove_entry(id) {
+            Some((_, known)) if known.number == call => true,
+            // Another one of the same id, begun since.
+            Some((id, other)) => {
+                state.in_flight.insert(id, other);
+                false
+            }
+            None => false,
         }
-        ours
     }
 
     /// Numbers an ask as this session's client will see it.

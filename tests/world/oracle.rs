@@ -72,7 +72,8 @@ impl<C: Choice> World<C> {
         assert!(!call.over, "{id:?} is over and gets {delivery:?}");
         let (caller, modern) = (call.caller, call.client.is_some());
         match delivery {
-            Delivery::Finish(outcome) => {
+            delivery @ (Delivery::Finish(_) | Delivery::Result(_)) => {
+                let outcome = delivery.into_outcome().expect("an end");
                 call.over = true;
                 if !self.parked_end(id, &outcome) {
                     self.ended(id, &outcome);

@@ -247,7 +247,7 @@ impl Mux {
     }
 
     /// A passing caller leaves with its call, and its level with it.
-    fn left(&mut self, call: &Call, now: Duration) {
+    pub(super) fn left(&mut self, call: &Call, now: Duration) {
         if call.client.as_ref().is_some_and(|client| client.level.is_some()) {
             self.levels.close(call.caller);
             self.settle_level(None, now);
@@ -448,7 +448,7 @@ impl Call {
 
     /// One of the instance or the mux itself, whose params hold nothing to act on.
     fn own(method: Method, params: Option<Raw>, purpose: Purpose, now: Duration) -> Self {
-        let hints = Hints { token: false, task: false };
+        let hints = Hints::NOTHING;
         Self { purpose, ..Self::of(CallerId::HUB, method, params, hints, now) }
     }
 }

@@ -14,6 +14,7 @@ use super::{Mux, levels};
 use crate::bridge::request::{self, Claims};
 use crate::mcp::message::request_line;
 use crate::mcp::meta::Level;
+use crate::mcp::splice::Scanned;
 use crate::mcp::{ClientCapabilities, Era, Line, Raw, WireId, splice};
 
 /// hub as the client of its own requests.
@@ -49,16 +50,23 @@ impl Mux {
     pub(super) fn line_of(&self, call: &Call, wire: WireId) -> Line {
         let client = self.client_of(call);
         let token = call.hints.token.then_some(wire);
+        // What was found when the message was read; `params` may be others by now.
+        let is_same = |scanned: &&Scanned| call.params.as_ref().is_some_and(|params| scanned.object.is_of(params));
+        let scanned = call.hints.scanned.as_ref().filter(is_same);
         match (client.era, self.era) {
             (Era::Legacy, Era::Legacy) | (Era::Modern, Era::Modern) => as_it_is(call, wire),
             (Era::Modern, Era::Legacy) => {
-                request_line(wire, &call.method, request::to_legacy(call.params.as_ref(), token))
+                request_line(wire, &call.method, request::to_legacy(call.params.as_ref(), scanned, token))
             }
             (Era::Legacy, Era::Modern) => {
                 let level = self.logs_told(call);
                 let claims = Claims { capabilities: &client.capabilities, info: client.info.as_ref(), level };
                 let more = call.rounds.as_ref().map(|rounds| rounds.more()).unwrap_or_default();
-                request_line(wire, &call.method, request::to_modern(call.params.as_ref(), &claims, token, &more))
+                request_line(
+                    wire,
+                    &call.method,
+                    request::to_modern(call.params.as_ref(), scanned, &claims, token, &more),
+                )
             }
         }
     }

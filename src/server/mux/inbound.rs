@@ -16,6 +16,7 @@ use crate::mcp::{
 };
 
 use super::super::outlet::{CallerId, Delivery};
+use super::calls::Purpose;
 use super::modern::without_listen;
 use super::owners::AtWork;
 use super::{Mux, Output};
@@ -46,7 +47,7 @@ impl Mux {
             return self.out.push_back(Output::Dropped("not a JSON-RPC message"));
         };
         let error = ErrorObject::internal(Reason::MalformedAnswer, format!("the server's answer was malformed: {why}"));
-        self.on_response(Response { id: Some(id), outcome: error.into() }, now);
+        self.on_response(Response { id: Some(id), outcome: error.into(), object: None }, now);
     }
 
     fn on_message(&mut self, message: Message, now: Duration) {
@@ -81,13 +82,14 @@ impl Mux {
             self.owners.forget_if_idle(owner);
         }
         if let Outcome::Result(result) = &response.outcome
-            && self.must_ask(&call, result)
+            && self.must_ask(&call, response.object.as_ref())
         {
             return self.needs_input(id, call, result, now);
         }
+        let object = response.object;
         let outcome = match (response.outcome, &call.method) {
             (Outcome::Result(result), Method::ToolsCall) => {
-                if call.client.is_some() && self.makes_tasks(&result) {
+                if call.client.is_some() && self.makes_tasks(object.as_ref()) {
                     self.tasks.created(CallerId::MODERN, wire, None, &result, now);
                 } else if call.hints.task {
                     let token = call.params.as_ref().and_then(crate::mcp::splice::progress_token);
@@ -114,7 +116,13 @@ impl Mux {
             }
             (outcome, _) => outcome,
         };
-        self.conclude(id, &call, outcome, now);
+        match (outcome, object) {
+            (Outcome::Result(result), Some(object)) if call.purpose == Purpose::Delivered && object.is_of(&result) => {
+                self.left(&call, now);
+                self.out.push_back(Output::Deliver(id, Delivery::Result(object)));
+            }
+            (outcome, _) => self.conclude(id, &call, outcome, now),
+        }
     }
 
     fn note_task_status(&mut self, task: &Raw, now: Duration) {

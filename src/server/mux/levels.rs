@@ -3,9 +3,9 @@
 //! In: what each caller set. Out: the level that the child should have, and when to send it. Owns the levels. May not:
 //! send anything itself.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use super::super::id_map::IdMap;
 use super::super::outlet::CallerId;
 use crate::limits::LEVEL_LOWER_DEBOUNCE;
 use crate::mcp::meta::Level;
@@ -25,7 +25,7 @@ pub(super) enum Next {
 /// Levels of all callers of one child.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
-    callers: HashMap<CallerId, Option<Level>>,
+    callers: IdMap<CallerId, Option<Level>>,
     /// What the child was last told; `None`: nothing yet.
     told: Option<Level>,
     lower_at: Option<Duration>,

@@ -59,7 +59,7 @@ impl Mux {
         let params = Raw::from(serde_json::json!({ "notifications": filter }).to_string());
         let hub = super::cells::hub();
         let claims = Claims { capabilities: &hub.capabilities, info: hub.info.as_ref(), level: None };
-        let pieces = request::to_modern(Some(&params), &claims, None, &[]);
+        let pieces = request::to_modern(Some(&params), None, &claims, None, &[]);
         self.write(request_line(wire, &Method::Listen, pieces));
         let until = self.listens.opened(which, wire, uris, now);
         self.timers.arm(until, Timer::Acknowledge(wire));
@@ -150,7 +150,7 @@ impl Mux {
     // === Tasks ===
 
     /// Is this result of a `tools/call` a task? Only looked at where the child has them.
-    pub(super) fn makes_tasks(&self, result: &Raw) -> bool {
+    pub(super) fn makes_tasks(&self, result: Option<&Object>) -> bool {
         self.is_modern() && self.facts.is_some_and(|facts| facts.tasks) && kind(result) == ResultKind::Task
     }
 

@@ -3,9 +3,10 @@
 //! In: calls written, answered, cancelled; asks relayed and answered. Out: loads per owner, and the candidates for a
 //! child's request. Owns the counts. May not: decide what happens to an ask (that is `asks`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
+use super::super::id_map::IdMap;
 use super::super::outlet::CallerId;
 use crate::limits::{BATON_COLLECT, BATON_WINDOW};
 use crate::mcp::WireId;
@@ -95,7 +96,7 @@ pub(super) enum AtWork {
 /// Loads of all owners.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    loads: HashMap<CallerId, Load>,
+    loads: IdMap<CallerId, Load>,
 }
 
 impl Owners {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::bridge::rounds::{Next, Question};
 use crate::limits::ASK_TIMEOUT;
 use crate::mcp::error::Reason;
+use crate::mcp::splice::Object;
 use crate::mcp::{Era, ErrorObject, Outcome, Raw};
 
 use super::super::outlet::{Ask, AskId, CallId, Delivery};
@@ -26,7 +27,7 @@ pub(super) struct RoundAsk {
 
 impl Mux {
     /// Does this result of the child ask something that the call's client cannot be told as it is?
-    pub(super) fn must_ask(&self, call: &Call, result: &Raw) -> bool {
+    pub(super) fn must_ask(&self, call: &Call, result: Option<&Object>) -> bool {
         self.is_modern()
             && call.method.may_need_input()
             && self.client_of(call).era == Era::Legacy

@@ -12,7 +12,7 @@ use crate::mcp::meta::{CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION, SERVE
 use crate::mcp::splice::Object;
 use crate::mcp::{Era, Line, Method, Outcome, ProtocolVersion, Raw, WireId, scan};
 
-use crate::server::snapshot::Handshake;
+use crate::server::snapshot::{Handshake, Offers};
 
 const MODERN: ProtocolVersion = ProtocolVersion::V2026_07_28;
 /// Versions that a text names, at most.
@@ -181,6 +181,7 @@ impl Greeting {
             capabilities: object_of(&result, "capabilities").unwrap_or_else(|| Raw::from_static(b"{}")),
             server_info: meta.and_then(|meta| object_of(&meta, SERVER_INFO)).unwrap_or_else(|| self.nameless()),
             instructions: instructions(&result),
+            offers: Offers::default(),
         })
     }
 
@@ -198,6 +199,7 @@ impl Greeting {
             capabilities: object_of(&result, "capabilities").unwrap_or_else(|| Raw::from_static(b"{}")),
             server_info: object_of(&result, "serverInfo").unwrap_or_else(|| self.nameless()),
             instructions: instructions(&result),
+            offers: Offers::default(),
         })
     }
 

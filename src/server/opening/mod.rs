@@ -161,7 +161,7 @@ impl Opening {
     /// The child wrote a line.
     pub(super) fn line(&mut self, line: &Bytes) -> Vec<Step> {
         match message::parse(line) {
-            Ok(Message::Response(Response { id, outcome })) => match self.awaited(id.as_ref(), &outcome) {
+            Ok(Message::Response(Response { id, outcome, .. })) => match self.awaited(id.as_ref(), &outcome) {
                 Some(Awaited::Discover) => self.discovered(&outcome),
                 Some(Awaited::Initialize) => self.initialized(&outcome),
                 None => vec![unexpected(line)],

@@ -53,67 +53,85 @@ fn median(mut figures: Vec<f64>) -> Option<f64> {
     Some(if figures.len() % 2 == 1 { *high } else { f64::midpoint(*high, figures[middle - 1]) })
 }
 
-/// Client and server of either era: against the floor, and what a translation costs over a call that needs none.
+/// Client and server of either era.
+const CELLS: [(&str, bool, usize); 4] = [
+    ("modern client, modern server", true, 1),
+    ("modern client, legacy server", true, 0),
+    ("legacy client, modern server", false, 1),
+    ("legacy client, legacy server", false, 0),
+];
+
+/// Client and server of either era: each against a floor that forwards the very same requests, those of modern clients
+/// (which are larger) also against the one with legacy requests; and what a translation costs over a call that needs none.
 pub async fn eras(programs: &Programs, pace: Pace, report: &mut Report) -> Result<()> {
     let home = Home::of_both_eras(programs)?;
     let hub = home.serve(programs)?;
-    let floor = floor(programs)?;
-    let cells = [
-        ("modern client, modern server", true, 1),
-        ("modern client, legacy server", true, 0),
-        ("legacy client, modern server", false, 1),
-        ("legacy client, legacy server", false, 0),
-    ];
-    let sides: Vec<Gateway> =
-        cells.iter().map(|(_, modern, server)| hub.at(home.server_address(*server), *modern)).collect();
+    let mut sides: Vec<Gateway> =
+        CELLS.iter().map(|(_, modern, server)| hub.at(home.server_address(*server), *modern)).collect();
+    sides.push(floor(programs, false)?);
+    sides.push(floor(programs, true)?);
+    let names = CELLS.map(|cell| cell.0).into_iter().chain(["floor, legacy requests", "floor, modern requests"]);
     let wanted = |load: &Load| pace.bytes.is_none_or(|bytes| bytes == load.bytes) && load.bytes != 10_000;
     for load in LOADS.into_iter().filter(wanted) {
-        let mut of_cells: [Vec<Run>; 4] = Default::default();
-        let mut of_floor = Vec::new();
+        let mut of_sides: [Vec<Run>; 6] = Default::default();
         for round in 0..pace.rounds {
             // Who goes first changes, so that a slow drift of the machine hits all alike.
-            for turn in 0..=cells.len() {
-                match (round + turn) % (cells.len() + 1) {
-                    cell if cell < cells.len() => {
-                        let run = drive(&sides[cell], load, pace.round).await.context(cells[cell].0)?;
-                        of_cells[cell].push(run);
-                    }
-                    _ => of_floor.push(drive(&floor, load, pace.round).await.context("floor")?),
-                }
+            for turn in 0..sides.len() {
+                let side = (round + turn) % sides.len();
+                of_sides[side].push(drive(&sides[side], load, pace.round).await.context("a round of the eras")?);
             }
         }
-        for (cell, runs) in cells.iter().zip(&of_cells) {
-            rows(&format!("{}: {}", cell.0, load.title()), load, runs, &of_floor, report);
-            count(cell.0, load, runs, report);
+        names.clone().zip(&of_sides).for_each(|(name, runs)| count(name, load, runs, report));
+        let [cells @ .., of_legacy, of_modern] = &of_sides;
+        for ((name, modern, _), runs) in CELLS.iter().zip(cells) {
+            let part = format!("{name}: {} (floor: the same requests)", load.title());
+            rows(&part, load, runs, if *modern { of_modern } else { of_legacy }, report);
+            if *modern {
+                let part = format!("{name}: {} (floor: legacy requests)", load.title());
+                compare(&part, ("p50", &P50), (runs, of_legacy), None, report);
+                compare(&part, ("CPU per call, gateway + child", &CPU), (runs, of_legacy), None, report);
+            }
         }
-        count("floor", load, &of_floor, report);
-        let [same, spliced, ..] = &of_cells;
-        let part = format!("What the translation costs over modern to modern: {}", load.title());
-        let mut row = |what: &str, figure: &Figure| {
-            report.rows.push(Row {
-                part: part.clone(),
-                what: what.to_owned(),
-                unit: Unit::Time,
-                hub: figure.over(spliced),
-                floor: figure.over(same),
-                ratio: figure.ratio(spliced, same),
-                goal: Some(Goal::Ratio(1.1)),
-            });
-        };
-        if load.sessions == 1 {
-            row("p50", &Figure { of: |run| run.percentile(50), per_call: false });
-        } else {
-            row("CPU of hub per call", &Figure { of: |run| run.cpu.gateway, per_call: true });
+        let [modern, to_legacy, to_modern, legacy] = cells else { unreachable!("four cells") };
+        for (client, spliced, same) in [("modern", to_legacy, modern), ("legacy", to_modern, legacy)] {
+            let part =
+                format!("What the translation costs a {client} client (floor: hub without it): {}", load.title());
+            let figure = Figure { of: |run| run.cpu.gateway, per_call: true };
+            let figure = if load.sessions == 1 { P50 } else { figure };
+            let what = if load.sessions == 1 { "p50" } else { "CPU of hub per call" };
+            compare(&part, (what, &figure), (spliced, same), Some(Goal::Ratio(1.1)), report);
         }
     }
     Ok(())
+}
+
+const P50: Figure = Figure { of: |run| run.percentile(50), per_call: false };
+const CPU: Figure = Figure { of: |run| run.cpu.gateway + run.cpu.child, per_call: true };
+
+/// One figure of two sides.
+fn compare(
+    part: &str,
+    (what, figure): (&str, &Figure),
+    (one, other): (&[Run], &[Run]),
+    goal: Option<Goal>,
+    report: &mut Report,
+) {
+    report.rows.push(Row {
+        part: part.to_owned(),
+        what: what.to_owned(),
+        unit: Unit::Time,
+        hub: figure.over(one),
+        floor: figure.over(other),
+        ratio: figure.ratio(one, other),
+        goal,
+    });
 }
 
 /// Latency, throughput and CPU per call, under each load.
 pub async fn calls(programs: &Programs, pace: Pace, with_hub: bool, report: &mut Report) -> Result<()> {
     let home = Home::new(programs, 1, 0)?;
     let hub = if with_hub { Some(home.serve(programs)?) } else { None };
-    let floor = floor(programs)?;
+    let floor = floor(programs, false)?;
     let wanted = |load: &Load| pace.bytes.is_none_or(|bytes| bytes == load.bytes);
     for load in LOADS.into_iter().filter(wanted) {
         let (mut of_hub, mut of_floor) = (Vec::new(), Vec::new());

@@ -122,10 +122,11 @@ impl Home {
     }
 }
 
-/// Starts the floor.
-pub fn floor(programs: &Programs) -> Result<Gateway> {
-    let running = Running::start(Command::new(&programs.floor).arg(&programs.echo))?;
-    let target = Target { address: running.wait_ready()?, path: "/mcp", session: None, is_modern: false };
+/// Starts the floor, for requests of an era and in front of an echo server of the same.
+pub fn floor(programs: &Programs, is_modern: bool) -> Result<Gateway> {
+    let era = is_modern.then_some("--modern");
+    let running = Running::start(Command::new(&programs.floor).arg(&programs.echo).args(era))?;
+    let target = Target { address: running.wait_ready()?, path: "/mcp", session: None, is_modern };
     Ok(Gateway { running: Rc::new(running), target, is_hub: false })
 }
 

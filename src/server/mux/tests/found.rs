@@ -32,6 +32,7 @@ fn ends(outputs: &[Output], call: u64, well: bool) -> bool {
         Output::Deliver(id, Delivery::Finish(outcome)) => {
             *id == CallId(call) && matches!(outcome, Outcome::Result(_)) == well
         }
+        Output::Deliver(id, Delivery::Result(_)) => *id == CallId(call) && well,
         _ => false,
     })
 }

@@ -115,7 +115,7 @@ fn input_is_asked_for_and_the_call_sent_again() {
     assert_eq!((&params["requestState"], &params["arguments"]["a"]), (&json!("s1"), &json!(1)));
     assert_eq!(params["inputResponses"], json!({ "who": { "action": "accept", "content": { "n": "Al" } } }));
     let out = result(&mut mux, &again[0]["id"], json!({ "resultType": "complete", "content": [] }));
-    assert!(matches!(&out[..], [Output::Deliver(CallId(1), Delivery::Finish(Outcome::Result(_)))]), "{out:?}");
+    assert!(matches!(&out[..], [Output::Deliver(CallId(1), Delivery::Result(_))]), "{out:?}");
     assert_eq!(mux.sizes(), [0; 5]);
 }
 
@@ -248,7 +248,7 @@ fn a_passing_caller_at_a_legacy_child() {
     let can = ClientCapabilities::default();
     let client = Arc::new(Client { era: Era::Modern, level: Some(Level::Debug), ..Client::legacy(can, None) });
     let params = r#"{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","progressToken":7}}"#;
-    let hints = Hints { token: true, task: false };
+    let hints = Hints { token: true, ..Hints::NOTHING };
     let who = (CallerId::passing(CallId(9)), Some(client));
     mux.call_with(CallId(9), who, Method::ToolsCall, Some(Bytes::from_static(params.as_bytes())), hints, T);
     mux.check_invariants(T).expect("invariants");

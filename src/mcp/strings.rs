@@ -1,0 +1,248 @@
+//! Where a JSON string ends, and whether it is one.
+//!
+//! In: bytes, and the place of an opening quote. Out: the place behind the closing one, or where the string breaks. Owns
+//! nothing. May not: resolve escapes, or accept what `serde_json` refuses (tests and a fuzz target hold the two against
+//! each other).
+//!
+//! Text in tool results is full of escapes, and one search per escape cost three times as much as this: sixteen bytes at
+//! a time at first, as most strings are short, then 64 at a time with one bit per byte (as simdjson does it).
+
+use wide::u8x16;
+
+use super::scan::{NotJson, fail};
+
+/// Bytes that are looked at together in short strings.
+const LANES: usize = 16;
+/// Bytes that are looked at together in long ones.
+const BLOCK: usize = 64;
+
+/// The end of the string whose opening quote is at `open`.
+pub(super) fn string_end(bytes: &[u8], open: usize) -> Result<usize, NotJson> {
+    let mut at = open + 1;
+    let mut long_from = at + BLOCK;
+    loop {
+        if let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            let special = Lanes::new(*block).special();
+            if special == 0 {
+                at += LANES;
+                if at >= long_from {
+                    at = long_end(bytes, at);
+                    long_from = at + BLOCK;
+                }
+                continue;
+            }
+            at += special.trailing_zeros() as usize;
+        } else {
+            while bytes.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+                at += 1;
+            }
+        }
+        match bytes.get(at) {
+            None => return fail(bytes.len(), "string without an end"),
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => at = escape_end(bytes, at)?,
+            Some(_) => return fail(at, "control character in a string"),
+        }
+        if at >= long_from {
+            at = long_end(bytes, at);
+            long_from = at + BLOCK;
+        }
+    }
+}
+
+/// The end of the escape whose backslash is at `at`.
+fn escape_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let hex = bytes.get(at + 2..at + 6);
+            if hex.is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) {
+                Ok(at + 6)
+            } else {
+                fail(at, "bad \\u escape")
+            }
+        }
+        _ => fail(at, "bad escape"),
+    }
+}
+
+/// Skips whole blocks from `at`, where a character begins, as long as all in them are plain bytes and escapes of two
+/// characters. Gives the place of the first thing that is not, where a character begins, or a place near the end.
+fn long_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+        let marks = Marks::of(block);
+        let (escapes, escaped) = escapes(marks.backslashes);
+        // An escape that hub does not know two characters of is looked at by itself, from its backslash on.
+        let odd = (escaped & !marks.escapable(block)) >> 1;
+        let stops = (marks.quotes & !escaped) | marks.controls | odd;
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize;
+        }
+        // A backslash that begins an escape with the block's last byte begins the next one.
+        at += BLOCK - usize::from(escapes >> (BLOCK - 1) == 1);
+    }
+    at
+}
+
+/// Of the backslashes of a block, those that begin an escape; and the bytes that are escaped. A run of backslashes
+/// alternates; subtracting it from the odd places lets the borrow find where each run begins.
+fn escapes(backslashes: u64) -> (u64, u64) {
+    const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
+    if backslashes == 0 {
+        return (0, 0);
+    }
+    let codes = ((backslashes << 1) | ODD).wrapping_sub(backslashes) ^ ODD;
+    (codes & backslashes, codes ^ backslashes)
+}
+
+/// One bit per byte of a block, the first byte lowest.
+struct Marks {
+    quotes: u64,
+    backslashes: u64,
+    controls: u64,
+}
+
+impl Marks {
+    fn of(block: &[u8; BLOCK]) -> Self {
+        Self {
+            quotes: bits(block, Lanes::quotes),
+            backslashes: bits(block, Lanes::backslashes),
+            controls: bits(block, Lanes::controls),
+        }
+    }
+
+    /// Bytes that may stand behind a backslash and end the escape.
+    fn escapable(&self, block: &[u8; BLOCK]) -> u64 {
+        if self.backslashes == 0 {
+            return 0;
+        }
+        self.quotes | self.backslashes | bits(block, Lanes::escape_letters)
+    }
+}
+
+/// What `one` says of each byte of a block.
+#[inline]
+fn bits(block: &[u8; BLOCK], one: impl Fn(Lanes) -> u32) -> u64 {
+    let (lanes, _rest) = block.as_chunks::<LANES>();
+    lanes.iter().rev().fold(0, |bits, lanes| bits << LANES | u64::from(one(Lanes::new(*lanes))))
+}
+
+/// Sixteen bytes, and what is said of each of them in one bit.
+#[derive(Clone, Copy)]
+struct Lanes(u8x16);
+
+impl Lanes {
+    #[inline]
+    fn new(bytes: [u8; LANES]) -> Self {
+        Self(u8x16::new(bytes))
+    }
+
+    #[inline]
+    fn are(self, byte: u8) -> u8x16 {
+        self.0.simd_eq(u8x16::splat(byte))
+    }
+
+    #[inline]
+    fn below_space(self) -> u8x16 {
+        self.0.min(u8x16::splat(0x1f)).simd_eq(self.0)
+    }
+
+    #[inline]
+    fn special(self) -> u32 {
+        (self.are(b'"') | self.are(b'\\') | self.below_space()).to_bitmask()
+    }
+
+    #[inline]
+    fn quotes(self) -> u32 {
+        self.are(b'"').to_bitmask()
+    }
+
+    #[inline]
+    fn backslashes(self) -> u32 {
+        self.are(b'\\').to_bitmask()
+    }
+
+    #[inline]
+    fn controls(self) -> u32 {
+        self.below_space().to_bitmask()
+    }
+
+    /// The letters of escapes with two characters, and the slash.
+    #[inline]
+    fn escape_letters(self) -> u32 {
+        // `b` and `f` differ in one bit.
+        let b_or_f = (self.0 & u8x16::splat(!0x04)).simd_eq(u8x16::splat(b'b'));
+        (b_or_f | self.are(b'n') | self.are(b'r') | self.are(b't') | self.are(b'/')).to_bitmask()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Byte by byte.
+    fn reference(bytes: &[u8], open: usize) -> Option<usize> {
+        let mut at = open + 1;
+        loop {
+            match bytes.get(at)? {
+                b'"' => return Some(at + 1),
+                b'\\' => at = escape_end(bytes, at).ok()?,
+                0..0x20 => return None,
+                _ => at += 1,
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_at_every_place() {
+        for special in 0..=255u8 {
+            for place in 0..200 {
+                let mut text = vec![b'x'; 200];
+                (text[0], text[199]) = (b'"', b'"');
+                if place > 0 {
+                    text[place] = special;
+                }
+                assert_eq!(string_end(&text, 0).ok(), reference(&text, 0), "{special} at {place}");
+                if place > 1 {
+                    text[place - 1] = b'\\';
+                    assert_eq!(string_end(&text, 0).ok(), reference(&text, 0), "\\{special} at {place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn errors_name_their_place() {
+        let long = "x".repeat(150);
+        for (rest, at) in [("\\x\"", 0), ("\\u12g4\"", 0), ("\\\\\u{1}\"", 2), ("\\\"", 2), ("", 0)] {
+            for before in ["", &long] {
+                let error = string_end(format!("\"{before}{rest}").as_bytes(), 0).expect_err(rest);
+                assert_eq!(error.at, 1 + before.len() + at, "{before}{rest}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn runs_of_backslashes(runs in proptest::collection::vec((0usize..70, 0usize..9, r#"["nuxé/]{0,2}"#), 1..12)) {
+            let inside = runs.iter().map(|(plain, run, after)| ["x".repeat(*plain), "\\".repeat(*run), after.clone()].concat());
+            let text = format!("\"{}\"", inside.collect::<Vec<_>>().concat());
+            prop_assert_eq!(string_end(text.as_bytes(), 0).ok(), reference(text.as_bytes(), 0), "{}", text);
+        }
+
+        #[test]
+        fn escapes_alternate(backslashes in any::<u64>(), more in any::<u64>()) {
+            let backslashes = backslashes | more;
+            let (mut starts, mut escaped) = (0u64, 0u64);
+            for bit in 0..64 {
+                let here = 1u64 << bit;
+                if escaped & here == 0 && backslashes & here != 0 {
+                    starts |= here;
+                    escaped |= here.checked_shl(1).unwrap_or(0);
+                }
+            }
+            prop_assert_eq!(escapes(backslashes), (starts, escaped));
+        }
+    }
+}
