@@ -66,22 +66,46 @@ fn escape_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
     }
 }
 
-/// Skips whole blocks from `at`, where a character begins, as long as all in them are plain bytes and escapes of two
+/// Skips whole blocks from `from`, where a character begins, as long as all in them are plain bytes and escapes of two
 /// characters. Gives the place of the first thing that is not, where a character begins, or a place near the end.
-fn long_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-        let marks = Marks::of(block);
-        let (escapes, escaped) = escapes(marks.backslashes);
-        // An escape that hub does not know two characters of is looked at by itself, from its backslash on.
-        let odd = (escaped & !marks.escapable(block)) >> 1;
-        let stops = (marks.quotes & !escaped) | marks.controls | odd;
+fn long_end(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    let mut least = Lanes::new([u8::MAX; LANES]);
+    let stop = loop {
+        let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) else { break at };
+        let (quotes, backslashes) = (bits(block, Lanes::quotes), bits(block, Lanes::backslashes));
+        let (escapes, escaped) = escapes(backslashes);
+        // Most escapes are of these three; of the others each is looked at, and `\u` by the caller, from its backslash on.
+        let odd = match escaped & !(quotes | backslashes) {
+            0 => 0,
+            others => odd_escapes(block, others & !bits(block, Lanes::newlines)) >> 1,
+        };
+        let stops = (quotes & !escaped) | odd;
         if stops != 0 {
-            return at + stops.trailing_zeros() as usize;
+            break at + (stops | bits(block, Lanes::controls)).trailing_zeros() as usize;
         }
+        least = least.least(block);
         // A backslash that begins an escape with the block's last byte begins the next one.
         at += BLOCK - usize::from(escapes >> (BLOCK - 1) == 1);
+    };
+    if least.controls() == 0 {
+        return stop;
     }
-    at
+    // Somewhere in the blocks that were skipped.
+    bytes[from..stop].iter().position(|&byte| byte < 0x20).map_or(stop, |control| from + control)
+}
+
+/// Those of the `escaped` bytes that do not end an escape of two characters.
+fn odd_escapes(block: &[u8; BLOCK], mut escaped: u64) -> u64 {
+    let mut odd = 0;
+    while escaped != 0 {
+        let place = escaped.trailing_zeros();
+        if !matches!(block[place as usize % BLOCK], b'/' | b'b' | b'f' | b'r' | b't' | b'n' | b'"' | b'\\') {
+            odd |= 1 << place;
+        }
+        escaped &= escaped - 1;
+    }
+    odd
 }
 
 /// Of the backslashes of a block, those that begin an escape; and the bytes that are escaped. A run of backslashes
@@ -95,32 +119,7 @@ fn escapes(backslashes: u64) -> (u64, u64) {
     (codes & backslashes, codes ^ backslashes)
 }
 
-/// One bit per byte of a block, the first byte lowest.
-struct Marks {
-    quotes: u64,
-    backslashes: u64,
-    controls: u64,
-}
-
-impl Marks {
-    fn of(block: &[u8; BLOCK]) -> Self {
-        Self {
-            quotes: bits(block, Lanes::quotes),
-            backslashes: bits(block, Lanes::backslashes),
-            controls: bits(block, Lanes::controls),
-        }
-    }
-
-    /// Bytes that may stand behind a backslash and end the escape.
-    fn escapable(&self, block: &[u8; BLOCK]) -> u64 {
-        if self.backslashes == 0 {
-            return 0;
-        }
-        self.quotes | self.backslashes | bits(block, Lanes::escape_letters)
-    }
-}
-
-/// What `one` says of each byte of a block.
+/// What `one` says of each byte of a block, the first byte lowest.
 #[inline]
 fn bits(block: &[u8; BLOCK], one: impl Fn(Lanes) -> u32) -> u64 {
     let (lanes, _rest) = block.as_chunks::<LANES>();
@@ -167,12 +166,16 @@ impl Lanes {
         self.below_space().to_bitmask()
     }
 
-    /// The letters of escapes with two characters, and the slash.
     #[inline]
-    fn escape_letters(self) -> u32 {
-        // `b` and `f` differ in one bit.
-        let b_or_f = (self.0 & u8x16::splat(!0x04)).simd_eq(u8x16::splat(b'b'));
-        (b_or_f | self.are(b'n') | self.are(b'r') | self.are(b't') | self.are(b'/')).to_bitmask()
+    fn newlines(self) -> u32 {
+        self.are(b'n').to_bitmask()
+    }
+
+    /// In each place the least of what was there before and what the block has there.
+    #[inline]
+    fn least(self, block: &[u8; BLOCK]) -> Self {
+        let (lanes, _rest) = block.as_chunks::<LANES>();
+        lanes.iter().fold(self, |least, lanes| Self(least.0.min(u8x16::new(*lanes))))
     }
 }
 
