@@ -194,6 +194,7 @@ fn discovery(handshake: &Handshake) -> Raw {
 fn hubs_own(method: &Method, handshake: &Handshake, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Result(result) => match outcome::stamped(method, &result, handshake) {
+            Answer::Same(result) => Outcome::Result(result),
             Answer::Result(pieces) => Outcome::Result(Raw::from(pieces.concat())),
             Answer::Error(error) => Outcome::Error(error),
         },

@@ -14,6 +14,8 @@ use crate::server::Handshake;
 /// An outcome ready to be sent.
 #[derive(Debug)]
 pub(super) enum Answer {
+    /// A result as it came.
+    Same(Raw),
     /// A result in pieces.
     Result(Vec<Raw>),
     /// An error object.
@@ -75,7 +77,7 @@ fn is_modern(method: &Method, result: Option<&Object>) -> bool {
 fn checked(method: &Method, can: ClientCapabilities, result: Raw, read: Option<&Object>) -> Answer {
     if result::kind(read) != ResultKind::InputRequired {
         let is_tools = *method == Method::ToolsList;
-        return Answer::Result(vec![if is_tools { result::with_valid_headers(result) } else { result }]);
+        return Answer::Same(if is_tools { result::with_valid_headers(result) } else { result });
     }
     if !method.may_need_input() {
         let text = format!("the server answered {} with a question", method.name());
@@ -89,6 +91,6 @@ fn checked(method: &Method, can: ClientCapabilities, result: Raw, read: Option<&
     });
     match undeclared {
         Some(missing) => ErrorObject::missing_capability(&missing.required).into(),
-        None => Answer::Result(vec![result]),
+        None => Answer::Same(result),
     }
 }

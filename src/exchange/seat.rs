@@ -86,6 +86,9 @@ impl Seat {
     /// The answer, from a server: of its codes only two have a status (PROTOCOL 2.2.10).
     pub(super) fn relay(&self, call: CallId, answer: Answer) {
         match answer {
+            Answer::Same(result) => {
+                self.stream.respond_in_pieces(Some(call), result_pieces(&self.id, std::slice::from_ref(&result)));
+            }
             Answer::Result(pieces) => self.stream.respond_in_pieces(Some(call), result_pieces(&self.id, &pieces)),
             Answer::Error(raw) => {
                 let code = code(&raw).filter(|code| match *code {

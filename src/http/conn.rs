@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 
-use super::arriving::Arriving;
 use super::{Context, Face};
 
 /// Serves the requests of one connection until it ends. `_room` is its place among all connections.
@@ -37,7 +36,7 @@ pub(super) async fn serve(
     let stopping = ctx.stopping.clone();
     let heard = Arc::new(AtomicBool::new(false));
     let service = service_fn(move |request| {
-        let (ctx, face, request) = (ctx.clone(), face.clone(), Arriving::ask(request));
+        let (ctx, face) = (ctx.clone(), face.clone());
         // Boxed, so that an idle connection does not carry the room of a request in progress.
         Box::pin(async move { Ok::<_, Infallible>(super::serve(&ctx, &face, request).await) })
     });

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request as HttpRequest};
 
@@ -14,12 +15,11 @@ use crate::mcp::message::{self, Body};
 use crate::mcp::{ErrorObject, Message, Outcome, ProtocolVersion, sse};
 use crate::session::{Asked, EndpointId, EventId, Form, FromClient, Kind, Session, Target, Transport};
 
-use super::arriving::Arriving;
 use super::respond::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID};
 use super::{Context, Refusal, Reply, accept_header, body, modern, reply, respond};
 
 /// Serves `GET`, `POST` and `DELETE` of `/mcp`.
-pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpRequest<Arriving>) -> Reply {
+pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpRequest<Incoming>) -> Reply {
     let served = match *request.method() {
         Method::POST => post(ctx, &endpoint, request).await,
         Method::GET => get(ctx, &endpoint, request.headers()).await,
@@ -28,7 +28,7 @@ pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpReques
     served.unwrap_or_else(Reply::from)
 }
 
-async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<Arriving>) -> Result<Reply, Refusal> {
+async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<Incoming>) -> Result<Reply, Refusal> {
     let (head, body) = request.into_parts();
     let headers = head.headers;
     if !accept_header::is_json(&headers) {

@@ -7,7 +7,6 @@
 
 pub mod accept;
 mod accept_header;
-mod arriving;
 pub mod body;
 mod conn;
 pub mod endpoint;
@@ -25,6 +24,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use hyper::body::Incoming;
 use hyper::{Method, Request};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -42,7 +42,6 @@ pub use accept::Listener;
 pub use body::ReplyBody;
 pub use respond::{Refusal, Reply};
 
-use arriving::Arriving;
 use route::Route;
 
 /// What a listener serves (DESIGN 3.3).
@@ -129,7 +128,7 @@ impl Context {
 }
 
 /// Serves one request: guard, route, endpoint.
-async fn serve(ctx: &Arc<Context>, face: &Face, request: Request<Arriving>) -> Reply {
+async fn serve(ctx: &Arc<Context>, face: &Face, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
     let settings = ctx.settings.borrow().clone();
     let origin = match settings.rules.check(&head) {
@@ -147,7 +146,7 @@ async fn serve(ctx: &Arc<Context>, face: &Face, request: Request<Arriving>) -> R
     respond::with_headers(answer(ctx, route, Request::from_parts(head, body)).await, headers)
 }
 
-async fn answer(ctx: &Arc<Context>, route: Result<Route, Refusal>, request: Request<Arriving>) -> Reply {
+async fn answer(ctx: &Arc<Context>, route: Result<Route, Refusal>, request: Request<Incoming>) -> Reply {
     let route = match route {
         Ok(route) => route,
         Err(refusal) => return refusal.into(),

@@ -178,11 +178,6 @@ pub fn json(body: impl Into<ReplyBody>) -> Reply {
 
 /// 200 with JSON text in pieces, as [`message::response_pieces`] makes them.
 pub fn json_pieces(pieces: [Bytes; PIECES_MAX]) -> Reply {
-    // One small copy is cheaper than three turns of the connection.
-    if pieces.iter().map(Bytes::len).sum::<usize>() < JOIN_BELOW {
-        let joined = Bytes::from(pieces.concat());
-        return json(ReplyBody::pieces([joined, Bytes::new(), Bytes::new()]));
-    }
     json(ReplyBody::pieces(pieces))
 }
 
@@ -202,9 +197,6 @@ pub fn modern(pieces: [Bytes; PIECES_MAX], code: Option<i64>) -> Reply {
     };
     reply
 }
-
-/// Replies below this many bytes are written as one piece.
-const JOIN_BELOW: usize = 4 << 10;
 
 /// 200 with an event stream.
 pub fn event_stream(body: ReplyBody) -> Reply {

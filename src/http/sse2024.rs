@@ -9,20 +9,19 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::{Method, Request as HttpRequest};
 
 use crate::mcp::message::{self, Body as MessageBody};
 use crate::mcp::{ErrorObject, Message, ProtocolVersion, sse};
 use crate::session::{EndpointId, Form, FromClient, Session, Sessions, Target, Transport};
 
-use super::arriving::Arriving;
 use super::endpoint::target;
 use super::reply::{Dialect, EventBody};
 use super::{Context, Refusal, Reply, ReplyBody, accept_header, body, respond};
 
 /// Serves `GET …/sse` and `POST …/messages?sessionId=…`.
-pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpRequest<Arriving>) -> Reply {
+pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpRequest<Incoming>) -> Reply {
     let served = match *request.method() {
         Method::POST => post(ctx, &endpoint, request).await,
         _ => get(ctx, &endpoint, &request).await,
@@ -30,7 +29,7 @@ pub async fn serve(ctx: &Arc<Context>, endpoint: EndpointId, request: HttpReques
     served.unwrap_or_else(Reply::from)
 }
 
-async fn get(ctx: &Arc<Context>, endpoint: &EndpointId, request: &HttpRequest<Arriving>) -> Result<Reply, Refusal> {
+async fn get(ctx: &Arc<Context>, endpoint: &EndpointId, request: &HttpRequest<Incoming>) -> Result<Reply, Refusal> {
     if !matches!(accept_header::form(request.headers()), Some(Form::Either | Form::Events)) {
         return Err(Refusal::NotAcceptable { wanted: "text/event-stream" });
     }
@@ -45,7 +44,7 @@ async fn get(ctx: &Arc<Context>, endpoint: &EndpointId, request: &HttpRequest<Ar
     Ok(respond::event_stream(ReplyBody::stream(body)))
 }
 
-async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<Arriving>) -> Result<Reply, Refusal> {
+async fn post(ctx: &Arc<Context>, endpoint: &EndpointId, request: HttpRequest<Incoming>) -> Result<Reply, Refusal> {
     let (head, body) = request.into_parts();
     let query = head.uri.query().unwrap_or_default();
     let id = query.split('&').find_map(|pair| pair.strip_prefix("sessionId=")).ok_or(Refusal::NoSession)?;

@@ -5,11 +5,13 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// What is written to a child's stdin: pieces that together are one line with its newline at the end. Pieces, so that
-/// a large payload goes from the socket's buffer into the pipe without a copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is written to a child's stdin: pieces that together are one line with its newline at the end, or several lines.
+/// Pieces, so that a large payload goes from the socket's buffer into the pipe without a copy.
+#[derive(Debug, Clone, Default)]
 pub struct Line {
     pieces: Vec<Bytes>,
+    /// What comes behind them.
+    open: BytesMut,
 }
 
 /// Payloads below this are copied into one piece: one small copy beats a scattered write.
@@ -19,51 +21,71 @@ impl Line {
     /// Joins pieces into a line. Raw newlines in a piece become spaces: after JSON validation they can only be
     /// insignificant whitespace (PROTOCOL 0.2.6). This is the only place that makes a `Line`, and so the proof.
     pub fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        let mut out: Vec<Bytes> = Vec::new();
-        let mut open = BytesMut::new();
-        for piece in pieces {
-            let piece = without_newlines(piece);
-            if piece.len() < JOIN_BELOW {
-                open.extend_from_slice(&piece);
-            } else {
-                if !open.is_empty() {
-                    out.push(open.split().freeze());
-                }
-                out.push(piece);
-            }
+        Self::with_head(BytesMut::new(), pieces)
+    }
+
+    /// The same behind a `head`, which may have room for more.
+    pub fn with_head(head: BytesMut, pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let mut line = Self { pieces: Vec::new(), open: head };
+        if memchr::memchr2(b'\n', b'\r', &line.open).is_some() {
+            line.open = BytesMut::from(without_newlines(line.open.freeze()));
         }
-        open.extend_from_slice(b"\n");
-        out.push(open.freeze());
-        Self { pieces: out }
+        pieces.into_iter().for_each(|piece| line.put(without_newlines(piece)));
+        line.open.extend_from_slice(b"\n");
+        line
+    }
+
+    fn put(&mut self, piece: Bytes) {
+        if piece.len() < JOIN_BELOW {
+            self.open.extend_from_slice(&piece);
+        } else {
+            self.close();
+            self.pieces.push(piece);
+        }
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.pieces.push(self.open.split().freeze());
+        }
     }
 
     /// Another line behind this one, to be written together. Small neighbours become one piece.
     pub fn append(&mut self, other: Self) {
-        for piece in other.pieces {
-            match self.pieces.last_mut() {
-                Some(last) if last.len() + piece.len() < JOIN_BELOW => {
-                    *last = Bytes::from([&last[..], &piece[..]].concat());
-                }
-                _ => self.pieces.push(piece),
-            }
+        if self.open.len() >= JOIN_BELOW {
+            self.close();
         }
+        other.pieces.into_iter().for_each(|piece| self.put(piece));
+        self.open.extend_from_slice(&other.open);
     }
 
     /// The bytes to write, in order, the newline included.
-    pub fn into_pieces(self) -> Vec<Bytes> {
+    pub fn into_pieces(mut self) -> Vec<Bytes> {
+        self.close();
         self.pieces
     }
 
     /// Length in bytes, the newline included.
     pub fn byte_len(&self) -> usize {
-        self.pieces.iter().map(Bytes::len).sum()
+        self.pieces.iter().map(Bytes::len).sum::<usize>() + self.open.len()
     }
 
     /// The whole line as one buffer (tests, logs).
     pub fn to_bytes(&self) -> Bytes {
-        Bytes::from(self.pieces.concat())
+        let mut all = BytesMut::with_capacity(self.byte_len());
+        self.pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+        all.extend_from_slice(&self.open);
+        all.freeze()
     }
 }
+
+impl PartialEq for Line {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_bytes() == other.to_bytes()
+    }
+}
+
+impl Eq for Line {}
 
 /// Replaces raw CR and LF by spaces; costs one search when there are none.
 pub fn without_newlines(raw: Bytes) -> Bytes {

@@ -4,6 +4,7 @@
 //! May not: forward a received envelope (unknown top-level members break strict SDKs, PROTOCOL 0.2.2), or look into
 //! `params` and `result`.
 
+use std::fmt::Write;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -329,12 +330,15 @@ fn response(bytes: &Bytes, found: Found, id: Option<RequestId>) -> Result<Messag
     Ok(Message::Response(Response { id, outcome, object: found.object }))
 }
 
+/// Room for what stands around the params of a line.
+const AROUND_BYTES: usize = 128;
+
 /// A line for a child: a request under hub's own id. `params` is given in pieces (none: no params), so that a token can
 /// be replaced without copying what stands around it.
-pub fn request_line(id: WireId, method: &Method, params: impl IntoIterator<Item = Raw>) -> Line {
-    let mut head = BytesMut::with_capacity(64);
+pub fn request_line(id: WireId, method: &Method, params: &[Raw]) -> Line {
+    let mut head = line_head(params);
     head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    head.put_slice(id.0.to_string().as_bytes());
+    write!(head, "{id}").expect("a buffer takes every write");
     head.put_slice(b",\"method\":");
     put_json_string(&mut head, method.name());
     with_params(head, params)
@@ -342,10 +346,10 @@ pub fn request_line(id: WireId, method: &Method, params: impl IntoIterator<Item 
 
 /// A line for a child: a notification.
 pub fn notification_line(method: &Method, params: Option<Raw>) -> Line {
-    let mut head = BytesMut::with_capacity(64);
+    let mut head = line_head(params.as_slice());
     head.put_slice(b"{\"jsonrpc\":\"2.0\",\"method\":");
     put_json_string(&mut head, method.name());
-    with_params(head, params)
+    with_params(head, params.as_slice())
 }
 
 /// A line for a child: the answer to one of its own requests, under the child's id bytes.
@@ -353,46 +357,58 @@ pub fn response_line(id: &RequestId, outcome: &Outcome) -> Line {
     Line::new(response_pieces(id, outcome))
 }
 
-fn with_params(mut head: BytesMut, params: impl IntoIterator<Item = Raw>) -> Line {
-    let mut params = params.into_iter().peekable();
-    if params.peek().is_none() {
+/// A buffer for a line with these params, if they are small enough to be copied.
+fn line_head(params: &[Raw]) -> BytesMut {
+    let small: usize = params.iter().map(Bytes::len).filter(|length| *length < WHOLE_BELOW).sum();
+    BytesMut::with_capacity(AROUND_BYTES + small)
+}
+
+fn with_params(mut head: BytesMut, params: &[Raw]) -> Line {
+    if params.is_empty() {
         head.put_slice(b"}");
-        return Line::new([head.freeze()]);
+        return Line::with_head(head, []);
     }
     head.put_slice(b",\"params\":");
-    Line::new(std::iter::once(head.freeze()).chain(params).chain([Bytes::from_static(b"}")]))
+    Line::with_head(head, params.iter().cloned().chain([Bytes::from_static(b"}")]))
 }
+
+/// Smaller responses are one buffer: one small copy is cheaper than three slices.
+const WHOLE_BELOW: usize = 4 << 10;
 
 /// The pieces of a response to a client; large payloads stay slices.
 pub fn response_pieces(id: &RequestId, outcome: &Outcome) -> [Bytes; 3] {
-    let mut head = BytesMut::with_capacity(48 + id.raw().len());
-    head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    head.put_slice(id.raw());
-    let payload = match outcome {
-        Outcome::Result(result) => {
-            head.put_slice(b",\"result\":");
-            result.clone()
-        }
-        Outcome::Error(error) => {
-            head.put_slice(b",\"error\":");
-            error.clone()
-        }
-    };
-    [head.freeze(), payload, Bytes::from_static(b"}")]
+    match outcome {
+        Outcome::Result(result) => payload_pieces(id, b",\"result\":", std::slice::from_ref(result)),
+        Outcome::Error(error) => payload_pieces(id, b",\"error\":", std::slice::from_ref(error)),
+    }
 }
 
-/// The pieces of a response whose result is in pieces: the largest stays a slice, the others are copied.
+/// The pieces of a response whose result is in pieces: of a large one the largest stays a slice, the others are copied.
 pub fn result_pieces(id: &RequestId, result: &[Raw]) -> [Bytes; 3] {
-    let largest = (0..result.len()).max_by_key(|&index| result[index].len()).unwrap_or(0);
-    let mut head = BytesMut::with_capacity(64 + result.iter().take(largest).map(Bytes::len).sum::<usize>());
+    payload_pieces(id, b",\"result\":", result)
+}
+
+fn payload_pieces(id: &RequestId, key: &[u8], payload: &[Raw]) -> [Bytes; 3] {
+    let all: usize = payload.iter().map(Bytes::len).sum();
+    let is_small = all < WHOLE_BELOW;
+    let largest = (0..payload.len()).max_by_key(|&index| payload[index].len()).unwrap_or(0);
+    let slice = payload.get(largest).filter(|_| !is_small);
+    let copied = all - slice.map_or(0, Bytes::len);
+    let mut head = BytesMut::with_capacity(48 + id.raw().len() + copied);
     head.put_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     head.put_slice(id.raw());
-    head.put_slice(b",\"result\":");
-    result.iter().take(largest).for_each(|piece| head.put_slice(piece));
-    let mut tail = BytesMut::new();
-    result.iter().skip(largest + 1).for_each(|piece| tail.put_slice(piece));
-    tail.put_slice(b"}");
-    [head.freeze(), result.get(largest).cloned().unwrap_or_default(), tail.freeze()]
+    head.put_slice(key);
+    let Some(slice) = slice else {
+        payload.iter().for_each(|piece| head.put_slice(piece));
+        head.put_slice(b"}");
+        return [head.freeze(), Bytes::new(), Bytes::new()];
+    };
+    payload.iter().take(largest).for_each(|piece| head.put_slice(piece));
+    let behind = head.len();
+    payload.iter().skip(largest + 1).for_each(|piece| head.put_slice(piece));
+    head.put_slice(b"}");
+    let tail = head.split_off(behind);
+    [head.freeze(), slice.clone(), tail.freeze()]
 }
 
 /// A request to a client, as one buffer.
@@ -563,7 +579,7 @@ mod tests {
     fn envelopes_out() {
         let params = Bytes::from_static(b"{\n\"a\":1}");
         assert_eq!(
-            request_line(WireId(7), &Method::ToolsCall, Some(params)).to_bytes(),
+            request_line(WireId(7), &Method::ToolsCall, &[params]).to_bytes(),
             &b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{ \"a\":1}}\n"[..]
         );
         let odd = Method::from_name("a\"\u{e9}");

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::strings::string_end;
+use super::strings::{string, string_end};
 
 /// Where and why bytes are not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -137,7 +137,7 @@ pub fn walk(bytes: &[u8], at: usize) -> Result<Walked, NotJson> {
                     at + 1
                 } else {
                     nest.push(true);
-                    (_, at) = key_end(bytes, at)?;
+                    (at, ..) = key_end(bytes, at)?;
                     continue;
                 }
             }
@@ -159,7 +159,7 @@ pub fn walk(bytes: &[u8], at: usize) -> Result<Walked, NotJson> {
             at = skip_space(bytes, at);
             match (bytes.get(at), object) {
                 (Some(b','), true) => {
-                    (_, at) = key_end(bytes, skip_space(bytes, at + 1))?;
+                    (at, ..) = key_end(bytes, skip_space(bytes, at + 1))?;
                     break;
                 }
                 (Some(b','), false) => {
@@ -176,17 +176,17 @@ pub fn walk(bytes: &[u8], at: usize) -> Result<Walked, NotJson> {
     }
 }
 
-/// From a key's opening quote to its end and the start of its value.
-fn key_end(bytes: &[u8], at: usize) -> Result<(usize, usize), NotJson> {
+/// From a key's opening quote to the start of its value, and its end, and whether it may hold escapes.
+fn key_end(bytes: &[u8], at: usize) -> Result<(usize, usize, bool), NotJson> {
     if bytes.get(at) != Some(&b'"') {
         return fail(at, "key");
     }
-    let end = string_end(bytes, at)?;
+    let (end, escaped) = string(bytes, at)?;
     let colon = skip_space(bytes, end);
     if bytes.get(colon) != Some(&b':') {
         return fail(colon, "colon");
     }
-    Ok((end, skip_space(bytes, colon + 1)))
+    Ok((skip_space(bytes, colon + 1), end, escaped))
 }
 
 /// Checks that `bytes` are exactly one JSON text and gives its range without the whitespace around it.
@@ -205,6 +205,8 @@ pub fn text(bytes: &[u8]) -> Result<Range<usize>, NotJson> {
 pub struct Member {
     /// The key with its quotes.
     pub key: Range<usize>,
+    /// The key may hold escapes: without, it is what it spells.
+    pub escaped: bool,
     /// The value, without whitespace around it.
     pub value: Range<usize>,
 }
@@ -259,11 +261,11 @@ impl Members<'_> {
             (Next::More, Some(b',')) => at = skip_space(bytes, at + 1),
             (Next::More, _) => return fail(at, "comma or closing bracket"),
         }
-        let (key_end, start) = key_end(bytes, at)?;
+        let (start, key_end, escaped) = key_end(bytes, at)?;
         let key = at..key_end;
         self.at = value(bytes, &key, start)?;
         self.state = Next::More;
-        Ok(Some(Member { key, value: start..self.at }))
+        Ok(Some(Member { key, escaped, value: start..self.at }))
     }
 }
 

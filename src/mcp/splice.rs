@@ -105,7 +105,7 @@ impl Object {
     /// Whether any key stands twice, in whatever spelling.
     pub fn has_duplicates(&self) -> bool {
         let key = |member: &Member| &self.raw[member.key.clone()];
-        let escaped = self.members.iter().any(|member| memchr::memchr(b'\\', key(member)).is_some());
+        let escaped = self.members.iter().any(|member| member.escaped);
         if self.members.len() <= 16 && !escaped {
             let mut earlier = self.members.iter().enumerate();
             return earlier.any(|(index, member)| self.members[..index].iter().any(|other| key(other) == key(member)));
@@ -115,7 +115,12 @@ impl Object {
     }
 
     fn spells(&self, member: &Member, key: &str) -> bool {
-        scan::key_is(&self.raw[member.key.clone()], key)
+        let spelled = &self.raw[member.key.clone()];
+        if member.escaped {
+            scan::key_is(spelled, key)
+        } else {
+            spelled.len() == key.len() + 2 && &spelled[1..=key.len()] == key.as_bytes()
+        }
     }
 
     fn find(&self, key: &str) -> Option<&Member> {

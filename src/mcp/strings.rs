@@ -18,6 +18,12 @@ const BLOCK: usize = 64;
 
 /// The end of the string whose opening quote is at `open`.
 pub(super) fn string_end(bytes: &[u8], open: usize) -> Result<usize, NotJson> {
+    string(bytes, open).map(|(end, _)| end)
+}
+
+/// The same, and whether it may hold escapes: if not, it is what it spells.
+pub(super) fn string(bytes: &[u8], open: usize) -> Result<(usize, bool), NotJson> {
+    let mut escapes = false;
     let mut at = open + 1;
     let mut long_from = at + BLOCK;
     loop {
@@ -26,7 +32,7 @@ pub(super) fn string_end(bytes: &[u8], open: usize) -> Result<usize, NotJson> {
             if special == 0 {
                 at += LANES;
                 if at >= long_from {
-                    at = long_end(bytes, at);
+                    (at, escapes) = (long_end(bytes, at), true);
                     long_from = at + BLOCK;
                 }
                 continue;
@@ -39,12 +45,12 @@ pub(super) fn string_end(bytes: &[u8], open: usize) -> Result<usize, NotJson> {
         }
         match bytes.get(at) {
             None => return fail(bytes.len(), "string without an end"),
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at = escape_end(bytes, at)?,
+            Some(b'"') => return Ok((at + 1, escapes)),
+            Some(b'\\') => (at, escapes) = (escape_end(bytes, at)?, true),
             Some(_) => return fail(at, "control character in a string"),
         }
         if at >= long_from {
-            at = long_end(bytes, at);
+            (at, escapes) = (long_end(bytes, at), true);
             long_from = at + BLOCK;
         }
     }

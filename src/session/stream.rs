@@ -304,7 +304,11 @@ impl Drop for Stream {
 
 /// A small slice must not keep the large read buffer alive that it was cut from.
 fn detached(pieces: Pieces) -> Pieces {
-    if byte_len(&pieces) < COPY_BELOW { [Bytes::from(pieces.concat()), Bytes::new(), Bytes::new()] } else { pieces }
+    let is_one = pieces[1].is_empty() && pieces[2].is_empty();
+    if is_one || byte_len(&pieces) >= COPY_BELOW {
+        return pieces;
+    }
+    [Bytes::from(pieces.concat()), Bytes::new(), Bytes::new()]
 }
 
 const COPY_BELOW: usize = 16 << 10;

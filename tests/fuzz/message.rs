@@ -193,7 +193,7 @@ fn rewritten(message: &Message) {
     let id = RequestId::from_raw(Bytes::from_static(b"\"x\\u0000\"")).expect("a string");
     match message {
         Message::Request(request) => {
-            let line = message::request_line(WireId(7), &request.method, request.params.clone());
+            let line = message::request_line(WireId(7), &request.method, request.params.as_slice());
             let bytes = message::request_bytes(&request.id, &request.method, request.params.as_ref());
             for (written, id) in [(one_line(line), "7".into()), (bytes, text(request.id.raw()))] {
                 let Ok(Message::Request(again)) = message::parse(&written) else { panic!("{written:?}") };

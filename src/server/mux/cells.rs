@@ -56,7 +56,7 @@ impl Mux {
         match (client.era, self.era) {
             (Era::Legacy, Era::Legacy) | (Era::Modern, Era::Modern) => as_it_is(call, wire),
             (Era::Modern, Era::Legacy) => {
-                request_line(wire, &call.method, request::to_legacy(call.params.as_ref(), scanned, token))
+                request_line(wire, &call.method, &request::to_legacy(call.params.as_ref(), scanned, token))
             }
             (Era::Legacy, Era::Modern) => {
                 let level = self.logs_told(call);
@@ -65,7 +65,7 @@ impl Mux {
                 request_line(
                     wire,
                     &call.method,
-                    request::to_modern(call.params.as_ref(), scanned, &claims, token, &more),
+                    &request::to_modern(call.params.as_ref(), scanned, &claims, token, &more),
                 )
             }
         }
@@ -76,10 +76,10 @@ fn as_it_is(call: &Call, wire: WireId) -> Line {
     let params = call.params.as_ref().filter(|_| call.hints.token);
     let token = params.and_then(|params| Some((params, splice::progress_token_range(params)?)));
     match token {
-        None => request_line(wire, &call.method, call.params.iter().cloned()),
+        None => request_line(wire, &call.method, call.params.as_slice()),
         Some((params, range)) => {
             let number = Bytes::from(wire.0.to_string());
-            request_line(wire, &call.method, [params.slice(..range.start), number, params.slice(range.end..)])
+            request_line(wire, &call.method, &[params.slice(..range.start), number, params.slice(range.end..)])
         }
     }
 }

@@ -60,7 +60,7 @@ impl Mux {
         let hub = super::cells::hub();
         let claims = Claims { capabilities: &hub.capabilities, info: hub.info.as_ref(), level: None };
         let pieces = request::to_modern(Some(&params), None, &claims, None, &[]);
-        self.write(request_line(wire, &Method::Listen, pieces));
+        self.write(request_line(wire, &Method::Listen, &pieces));
         let until = self.listens.opened(which, wire, uris, now);
         self.timers.arm(until, Timer::Acknowledge(wire));
     }

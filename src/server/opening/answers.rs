@@ -144,7 +144,7 @@ impl Greeting {
             CLIENT_INFO: client_info(),
             CLIENT_CAPABILITIES: capabilities,
         });
-        request_line(WireId(wire), &Method::Discover, [Raw::from(json!({ "_meta": meta }).to_string())])
+        request_line(WireId(wire), &Method::Discover, &[Raw::from(json!({ "_meta": meta }).to_string())])
     }
 
     /// One static set of capabilities per configuration, so that behaviour does not depend on who connects first.
@@ -158,7 +158,7 @@ impl Greeting {
             "capabilities": capabilities,
             "clientInfo": client_info(),
         });
-        request_line(WireId(wire), &Method::Initialize, [Raw::from(params.to_string())])
+        request_line(WireId(wire), &Method::Initialize, &[Raw::from(params.to_string())])
     }
 
     /// The answer to `server/discover`.

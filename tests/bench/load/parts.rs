@@ -92,7 +92,7 @@ pub async fn eras(programs: &Programs, pace: Pace, report: &mut Report) -> Resul
                 compare(&part, ("CPU per call, gateway + child", &CPU), (runs, of_legacy), None, report);
             }
         }
-        let [modern, to_legacy, to_modern, legacy] = cells else { unreachable!("four cells") };
+        let [modern, to_legacy, to_modern, legacy] = cells;
         for (client, spliced, same) in [("modern", to_legacy, modern), ("legacy", to_modern, legacy)] {
             let part =
                 format!("What the translation costs a {client} client (floor: hub without it): {}", load.title());
