@@ -128,9 +128,9 @@ impl Session {
         match (method, params.text("uri")) {
             (Method::SetLevel, _) => memory.level = Some(raw.clone()),
             (Method::Subscribe, Some(uri)) if memory.subscriptions.len() < limits::SUBSCRIPTIONS_PER_INSTANCE_MAX => {
-                memory.subscriptions.insert(uri, raw.clone());
+                memory.subscriptions.insert(uri.into_owned(), raw.clone());
             }
-            (Method::Unsubscribe, Some(uri)) => drop(memory.subscriptions.remove(&uri)),
+            (Method::Unsubscribe, Some(uri)) => drop(memory.subscriptions.remove(&*uri)),
             _ => {}
         }
     }
