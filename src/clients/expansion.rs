@@ -18,7 +18,8 @@ pub struct Around<'a> {
     pub folder: Option<&'a str>,
 }
 
-/// Why a text has no equal in hub.toml. For a person; quotes the placeholder and nothing else of the text.
+/// Why a text has no equal in hub.toml. For a person; quotes the placeholder without its default, and nothing else of
+/// the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Reason(pub String);
@@ -44,7 +45,7 @@ pub fn to_hub(text: &str, expansion: Expansion, around: Around<'_>) -> Result<St
             Said::Literal(text) => literal.push_str(&text),
             // `$` and `${` side by side would be the sign for a literal `${`.
             Said::Reference(_) if literal.ends_with('$') => {
-                return Err(Reason(format!("hub.toml cannot say a `$` right before `{whole}`")));
+                return Err(Reason(format!("hub.toml cannot say a `$` right before `{}`", named(whole))));
             }
             Said::Reference(reference) => {
                 said.push_str(&escaped(&literal));
@@ -103,7 +104,12 @@ fn out_of_reach(whole: &str) -> Result<(), Reason> {
     } else {
         return Ok(());
     };
-    Err(Reason(format!("`{whole}` {why}")))
+    Err(Reason(format!("`{}` {why}", named(whole))))
+}
+
+/// A placeholder for a person: without its default, which may be a secret.
+fn named(whole: &str) -> String {
+    whole.split_once(":-").map_or_else(|| whole.to_owned(), |(name, _)| format!("{name}:-…}}"))
 }
 
 fn one(whole: &str, inside: &str, expansion: Expansion, around: Around<'_>) -> Result<Said, Reason> {
@@ -176,10 +182,12 @@ fn root(whole: &str, around: Around<'_>) -> Result<Said, Reason> {
 
 fn variable(whole: &str, name: &str, default: Option<&str>) -> Result<Said, Reason> {
     if !is_name(name) {
-        return Err(Reason(format!("`{whole}` names a variable that hub.toml cannot name")));
+        return Err(Reason(format!("`{}` names a variable that hub.toml cannot name", named(whole))));
     }
     match default {
-        Some(default) if default.contains("${") => Err(Reason(format!("hub.toml cannot say `{whole}`: it nests"))),
+        Some(default) if default.contains("${") => {
+            Err(Reason(format!("hub.toml cannot say `{}`: it nests", named(whole))))
+        }
         Some(default) => Ok(Said::Reference(format!("${{{name}:-{default}}}"))),
         None => Ok(Said::Reference(format!("${{{name}}}"))),
     }
@@ -232,7 +240,8 @@ mod tests {
             ("{env:A}", "{env:A}"),
             ("${CLAUDE_PROJECT_DIR}/x", "/p/a/x"),
             ("${CLAUDE_PROJECT_DIR:-.}/x", "/p/a/x"),
-            ("${A:-${B}}", "! hub.toml cannot say `${A:-${B}`: it nests"),
+            ("${A:-${B}}", "! hub.toml cannot say `${A:-…}`: it nests"),
+            ("$${A:-key}", "! hub.toml cannot say a `$` right before `${A:-…}`"),
             ("${input:key}", "! `${input:key}` is asked for in a dialog of the client"),
             ("${CLAUDE_PLUGIN_ROOT}/x", "! `${CLAUDE_PLUGIN_ROOT}` only has a value inside a plugin"),
             ("a\0b", "! it holds a NUL character"),

@@ -33,6 +33,7 @@ const SECRET_NAMES: &[&str] = &[
     "connection_string",
     "connectionstring",
     "pat",
+    "pass",
     "pwd",
     "key",
 ];
@@ -101,6 +102,16 @@ fn is_flag(arg: &str) -> bool {
 
 /// An argument that no secret flag stands before.
 fn argument(arg: &str) -> String {
+    // A connection string, or commands of a shell.
+    if arg.contains(';') && arg.contains('=') {
+        let part = |part: &str| match part.split_once('=') {
+            Some((name, rest)) if is_secret_name(name) && is_word(name.trim()) && !is_reference(rest) => {
+                format!("{name}={MASK}")
+            }
+            _ => argument(part),
+        };
+        return arg.split(';').map(part).collect::<Vec<_>>().join(";");
+    }
     // A header, and a script or JSON that carries one.
     if let Some((name, rest)) = arg.split_once(':').filter(|(name, _)| is_word(name) && is_secret_name(name))
         && !is_reference(rest.trim())
@@ -110,7 +121,7 @@ fn argument(arg: &str) -> String {
     match arg.split_once('=').filter(|_| !arg.contains(char::is_whitespace)) {
         Some((name, rest)) if is_word(name.trim_start_matches('-')) => {
             let is_secret = is_secret_name(name) && !is_reference(rest);
-            format!("{name}={}", if is_secret { MASK.to_owned() } else { value(rest) })
+            format!("{name}={}", if is_secret { MASK.to_owned() } else { argument(rest) })
         }
         _ => value(arg),
     }
@@ -129,11 +140,11 @@ fn value(text: &str) -> String {
             if text.trim_start().starts_with('{') { "}" } else { "]" }
         );
     }
-    if text.contains("://") {
-        return text.split(' ').map(url).collect::<Vec<_>>().join(" ");
-    }
     if text.contains(char::is_whitespace) {
         return words(text);
+    }
+    if text.contains("://") {
+        return url(text);
     }
     if is_key(text) { MASK.to_owned() } else { text.to_owned() }
 }
@@ -155,6 +166,7 @@ fn argument_word(word: &str) -> String {
     let bare = word.trim_matches(['"', '\'', ',', ';']);
     match bare.split_once('=') {
         Some((name, rest)) if is_secret_name(name) && !is_reference(rest) => format!("{name}={MASK}"),
+        _ if word.contains("://") => url(word),
         Some((name, rest)) => format!("{name}={}", if is_key(rest) { MASK } else { rest }),
         None if is_key(bare) => MASK.to_owned(),
         None => word.to_owned(),
@@ -166,9 +178,11 @@ pub(super) fn url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return if is_key(text) { MASK.to_owned() } else { text.to_owned() };
     };
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    // A password may hold what would divide a URL.
+    let user = rest.rfind('@').filter(|at| rest[..*at].contains(':')).unwrap_or(0);
+    let end = rest[user..].find(['?', '#']).map_or(rest.len(), |end| user + end);
     let (address, hidden) = rest.split_at(end);
-    let (host, path) = address.split_at(address.find('/').unwrap_or(address.len()));
+    let (host, path) = address.split_at(address[user..].find('/').map_or(address.len(), |end| user + end));
     let host = match host.rsplit_once('@') {
         Some((_, host)) => format!("{MASK}@{host}"),
         None => host.to_owned(),
@@ -195,7 +209,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     let parts = || lower.split(|c: char| !c.is_ascii_alphanumeric());
     SECRET_NAMES.iter().any(|secret| match *secret {
         // Too short to be looked for inside of words: `path`, `monkey`, `author`, `sessions`.
-        "pat" | "pwd" | "key" | "auth" | "private" | "session" | "dsn" => parts().any(|part| {
+        "pat" | "pass" | "pwd" | "key" | "auth" | "private" | "session" | "dsn" => parts().any(|part| {
             part == *secret || part.strip_suffix(*secret).is_some_and(|_| *secret == "key" && part != "monkey")
         }),
         secret => lower.contains(secret),
@@ -259,11 +273,12 @@ impl Within {
         }
         let inside = self.brackets.is_some() || self.section.is_some() || self.header;
         let key = key_of(trimmed);
-        let begins = key.is_some_and(holds_secrets);
-        let masked = if inside || begins || key.is_some_and(is_secret_name) {
+        let begins = secrets_from(line).is_some();
+        let masked = if inside || key.is_some_and(|key| is_secret_name(key) || holds_secrets(key)) {
             mask_values(line, true)
         } else {
-            mask_values(line, false)
+            let (open, secret) = line.split_at(secrets_from(line).unwrap_or(line.len()));
+            mask_values(open, false) + &mask_values(secret, true)
         };
         self.follow(line, begins, indent);
         masked
@@ -299,6 +314,21 @@ fn holds_secrets(key: &str) -> bool {
             | "oauth"
             | "oauthaccount"
     )
+}
+
+/// Where in a line the value of the first key begins that holds secrets.
+fn secrets_from(line: &str) -> Option<usize> {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut at = 0;
+    while let Some(start) = line[at..].find(is_of_word).map(|start| at + start) {
+        let end = line[start..].find(|c| !is_of_word(c)).map_or(line.len(), |end| start + end);
+        let rest = line[end..].trim_start_matches(['"', '\'']).trim_start();
+        if rest.starts_with([':', '=']) && holds_secrets(&line[start..end]) {
+            return Some(line.len() - rest.len() + 1);
+        }
+        at = end;
+    }
+    None
 }
 
 /// The key at the start of a line: `"key":`, `key =`, `- key:`.

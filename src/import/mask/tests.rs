@@ -26,6 +26,17 @@ fn secrets_of_a_command_line_are_masked() {
         ("x|{\"token\":\"abc\"}", "x {***}"),
         ("bash|-c|TOKEN=abc exec npx x --key abc", "bash -c 'TOKEN=*** exec npx x --key ***'"),
         ("curl|-H|X-Api-Key: abc", "curl -H 'X-Api-Key: ***'"),
+        ("x|--header=X-Api-Key:abc", "x '--header=X-Api-Key: ***'"),
+        ("x|--pass|abc", "x --pass ***"),
+        ("docker|run|-e|MY_PASS=abc|img", "docker run -e MY_PASS=*** img"),
+        ("x|Server=db;Password=abc;Pooling=true", "x 'Server=db;Password=***;Pooling=true'"),
+        ("x|--db|Server=db; User Id=sa; Password=a b", "x --db 'Server=db; User Id=sa; Password=***'"),
+        ("x|postgres://me:a/b@db/x", "x postgres://***@db/x"),
+        ("x|postgres://me:a#b@db/x", "x postgres://***@db/x"),
+        (
+            "bash|-c|curl -H 'Authorization: Bearer abc' https://me:abc@h/?k=abc && x --password=abc",
+            "bash -c 'curl -H '\\''Authorization: *** *** https://***@h/?*** && x --password=***'",
+        ),
     ] {
         assert_eq!(line(given), shown, "{given}");
     }
@@ -59,6 +70,15 @@ fn lines_of_config_files_are_masked() {
     }
     let inline = lines("{\"env\": {\"A\": \"hunter2\"}, \"b\": \"c\"}").join("\n");
     assert!(!inline.contains("hunter2"), "{inline}");
+    for line in [
+        "{\"mcpServers\":{\"a\":{\"command\":\"npx\",\"env\":{\"PLAIN\":\"hunter2\"}}}}",
+        "  \"a\": {\"command\": \"npx\", \"env\": {\n    \"PLAIN\": \"hunter2\"\n  }},",
+        "servers = { a = { command = \"npx\", env = { PLAIN = \"hunter2\" } } }",
+        "  - {name: c, command: npx, env: {PLAIN: hunter2}}",
+    ] {
+        let masked = lines(line).join("\n");
+        assert!(!masked.contains("hunter2") && masked.contains("npx"), "{masked}");
+    }
     let toml = "[servers.a]\ncommand = \"x\"\nargs = [\"--db\", \"hunter2\"]\nenv = { A = \"hunter2\" }\n\n[servers.a.env]\nB = \"hunter2\"\n\
                 C = 'hunter2'\n\n[servers.b]\ncwd = \"/w\"\n";
     let masked = lines(toml).join("\n");
