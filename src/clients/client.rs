@@ -147,6 +147,8 @@ pub struct Keys {
     pub passed_env: Option<&'static str>,
     /// Names of variables whose values lie in a keyring.
     pub keyring_env: Option<&'static str>,
+    /// Whether the client heeds `enabled` and `disabled` in an entry. Claude Code starts it whatever they say.
+    pub switches: bool,
     /// Longest time for a call, and its unit.
     pub timeout: Option<(&'static str, Unit)>,
     /// Other keys that mean nothing once an entry is not a program any more: dropped when it is rewritten.

@@ -278,7 +278,7 @@ fn stdio(node: &Node, command: &Node, keys: &Keys) -> Result<Stdio, String> {
         env: env(holder, env_key)?,
         env_file: text(node, "envFile")?,
         cwd: text(node, keys.cwd)?,
-        enabled: enabled(node)?,
+        enabled: !keys.switches || enabled(node)?,
         timeout: timeout(node, keys),
         passed_env,
     })

@@ -15,6 +15,7 @@ const KEYS: Keys = Keys {
     cwd: "cwd",
     passed_env: None,
     keyring_env: None,
+    switches: true,
     timeout: None,
     stdio_only: &[],
     named: false,
@@ -45,7 +46,7 @@ const fn managed(path: &'static str, shape: Shape) -> Place {
 
 // === Shapes of single clients ===
 
-const CLAUDE_KEYS: Keys = Keys { timeout: Some(("timeout", Unit::Millis)), ..KEYS };
+const CLAUDE_KEYS: Keys = Keys { timeout: Some(("timeout", Unit::Millis)), switches: false, ..KEYS };
 const CLAUDE: Shape = Shape { keys: &CLAUDE_KEYS, ..STRICT };
 const CLAUDE_USER: Shape =
     Shape { entries: &[SERVERS[0], Entries::Map(&["projects", "*", "mcpServers"])], misplaced: &[], ..CLAUDE };
@@ -87,7 +88,8 @@ const CODEX: Shape = Shape {
     keys: &CODEX_KEYS,
 };
 
-const GEMINI: Shape = Shape { misplaced: &[], keys: &CLAUDE_KEYS, ..PLAIN };
+const GEMINI_KEYS: Keys = Keys { timeout: Some(("timeout", Unit::Millis)), ..KEYS };
+const GEMINI: Shape = Shape { misplaced: &[], keys: &GEMINI_KEYS, ..PLAIN };
 
 const OPENCODE_KEYS: Keys = Keys { env: "environment", ..KEYS };
 const OPENCODE: Shape = Shape {
