@@ -14,8 +14,8 @@ use crate::config::{Loaded, ServerSpec};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity(Vec<u8>);
 
-/// The identities of the servers in a hub.toml. What cannot be resolved now (a variable is not set) is compared as it is
-/// written.
+/// The identities of the servers in a hub.toml. What cannot be resolved now (a variable is not set, also when it has a
+/// default) is compared as it is written: two that fall back to the same default today may be two accounts tomorrow.
 pub(super) fn of_servers(text: &str, loaded: &Loaded) -> BTreeMap<String, Identity> {
     let mut all = BTreeMap::new();
     let Some(config) = &loaded.config else { return all };
@@ -24,12 +24,27 @@ pub(super) fn of_servers(text: &str, loaded: &Loaded) -> BTreeMap<String, Identi
     for entry in &config.servers {
         let name = entry.name.as_str();
         let identity = match &entry.spec {
-            Ok(spec) => Some(resolved(spec)),
-            Err(_) => table(name).map(|item| as_written(name, item)),
+            Ok(spec) if !table(name).is_some_and(falls_back) => Some(resolved(spec)),
+            _ => table(name).map(|item| as_written(name, item)),
         };
         all.extend(identity.map(|identity| (name.to_owned(), identity)));
     }
     all
+}
+
+/// Whether something in it has a default because its variable is not set here.
+fn falls_back(item: &Item) -> bool {
+    let is_unset = |reference: &str| {
+        let name = reference.split_once(":-").map(|(name, _)| name).filter(|name| !name.contains('}'));
+        name.is_some_and(|name| std::env::var_os(name).is_none_or(|value| value.is_empty()))
+    };
+    let in_text = |text: &str| text.split("${").skip(1).any(is_unset);
+    let in_item = |item: &Item| in_text(&plain(item));
+    let table = |item: &Item| item.as_table_like().is_some_and(|env| env.iter().any(|(_, value)| in_item(value)));
+    ["command", "args", "env", "env_file", "cwd"]
+        .iter()
+        .filter_map(|key| item.as_table_like()?.get(key))
+        .any(|item| table(item) || in_item(item))
 }
 
 fn resolved(spec: &ServerSpec) -> Identity {
@@ -131,6 +146,18 @@ mod tests {
         assert_eq!(all["a"], all["b"]);
         let different: std::collections::BTreeSet<_> = all.values().collect();
         assert_eq!(different.len(), 4);
+    }
+
+    #[test]
+    fn variables_that_are_not_set_are_told_apart_though_they_have_a_default() {
+        let all = of("[servers.work]\ncommand = \"x\"\nenv = { TOKEN = \"${NOT_SET_HERE:-}\" }\n\n\
+                      [servers.home]\ncommand = \"x\"\nenv = { TOKEN = \"${NOT_SET_EITHER:-}\" }\n\n\
+                      [servers.twin]\ncommand = \"x\"\n\n[servers.twin.env]\nTOKEN = \"${NOT_SET_HERE:-}\"\n\n\
+                      [servers.set]\ncommand = \"x\"\nargs = [\"${PATH:-}\"]\n\n\
+                      [servers.plain]\ncommand = \"x\"\nargs = [\"${PATH}\"]\n");
+        assert_ne!(all["work"], all["home"]);
+        assert_eq!(all["work"], all["twin"]);
+        assert_eq!(all["set"], all["plain"]);
     }
 
     #[test]
