@@ -57,13 +57,14 @@ fn page(undone: &Undone, args: &UndoArgs, page: &Page<'_>) -> String {
             Outcome::Restored => format!("{would}restored"),
             Outcome::Removed => format!("{would}removed: the import had made it"),
             Outcome::AsBefore => "as before the import already".to_owned(),
-            Outcome::Entries { back, left } => {
+            Outcome::Entries { back, left, .. } => {
                 let back = if back.is_empty() { "nothing".to_owned() } else { back.join(", ") };
                 let left = left.join(", ");
                 let left = if left.is_empty() { left } else { format!("; changed since, so left: {left}") };
                 format!("{would}put back: {back}{left}")
             }
             Outcome::Refused { .. } => "changed since, so it stays as it is".to_owned(),
+            Outcome::Gone => "gone since, so it stays gone".to_owned(),
             Outcome::Needed => "stays: clients still read from its servers".to_owned(),
             Outcome::Failed { why } => format!("failed: {why}"),
         };
@@ -98,8 +99,9 @@ fn document(undone: &Undone) -> serde_json::Value {
             Outcome::Restored => ("restored", json!(null)),
             Outcome::Removed => ("removed", json!(null)),
             Outcome::AsBefore => ("as_before", json!(null)),
-            Outcome::Entries { back, left } => ("entries", json!({ "back": back, "left": left })),
+            Outcome::Entries { back, left, .. } => ("entries", json!({ "back": back, "left": left })),
             Outcome::Refused { diff } => ("refused", json!(diff)),
+            Outcome::Gone => ("gone", json!(null)),
             Outcome::Needed => ("needed", json!(null)),
             Outcome::Failed { why } => ("failed", json!(why)),
         };

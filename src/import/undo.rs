@@ -10,7 +10,7 @@ use super::apply::{self, remove_folders};
 use super::diff;
 use super::journal::{self, Backup, Journal, Kept, Of, Record};
 use super::write::{self, Change};
-use crate::clients::{self, Found, Shape};
+use crate::clients::{self, Entry, Found, Shape};
 use crate::config::edit;
 use crate::limits::IMPORT_FILE_BYTES_MAX;
 
@@ -51,12 +51,16 @@ pub enum Outcome {
         back: Vec<String>,
         /// Those that changed since, and stay.
         left: Vec<String>,
+        /// Whether one of these still reads from hub.
+        needs_hub: bool,
     },
     /// It changed since, and stays.
     Refused {
         /// How it differs from what import wrote; empty when that does not show.
         diff: String,
     },
+    /// It is gone since, and stays gone: nothing of the import is left.
+    Gone,
     /// hub.toml: clients still read from servers in it.
     Needed,
     /// It cannot be read or written.
@@ -70,8 +74,8 @@ impl Outcome {
     /// Whether nothing of the import is left in the file.
     pub fn is_done(&self) -> bool {
         match self {
-            Self::Restored | Self::Removed | Self::AsBefore => true,
-            Self::Entries { left, .. } => left.is_empty(),
+            Self::Restored | Self::Removed | Self::AsBefore | Self::Gone => true,
+            Self::Entries { needs_hub, .. } => !needs_hub,
             Self::Refused { .. } | Self::Needed | Self::Failed { .. } => false,
         }
     }
@@ -113,6 +117,8 @@ pub fn undo(state_dir: &Path, how: How) -> Result<Option<Undone>, apply::Error> 
     let undone = Undone { at, was_complete, files, earlier };
     if undone.is_done() && !how.dry_run {
         let folders = backup.manifest.folders.clone();
+        // Before the backup goes, so that a kill leaves none; the rest after it, when it holds no backup any more.
+        remove_folders(&folders);
         backup.forget()?;
         leave_no_trace(&journal, state_dir);
         remove_folders(&folders);
@@ -153,15 +159,18 @@ fn take_back(backup: &Backup, record: &Record, how: How) -> Result<Outcome, Erro
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let current = now.as_deref().map(text).unwrap_or_default();
-    if !how.entries || now.is_none() {
+    if how.entries && now.is_none() {
+        return Ok(Outcome::Gone);
+    }
+    if !how.entries {
         return Ok(Outcome::Refused { diff: diff::unified(&text(&after), &current) });
     }
     let texts = Texts { before: before.as_deref().map(text).unwrap_or_default(), after: text(&after), current };
-    let Parts { text, back, left } = texts.parts(&record.of)?;
+    let Parts { text, back, left, needs_hub } = texts.parts(&record.of)?;
     if text != texts.current {
         put(record, now.as_deref(), Some(text.as_bytes()), None, how)?;
     }
-    Ok(Outcome::Entries { back, left })
+    Ok(Outcome::Entries { back, left, needs_hub })
 }
 
 /// Writes the old text; with the old permissions, or those that the file has.
@@ -189,6 +198,7 @@ struct Parts {
     text: String,
     back: Vec<String>,
     left: Vec<String>,
+    needs_hub: bool,
 }
 
 impl Texts {
@@ -196,7 +206,7 @@ impl Texts {
         match of {
             Of::Hub { added } => self.servers(added),
             Of::Clients(parts) => {
-                let mut all = Parts { text: self.current.clone(), back: Vec::new(), left: Vec::new() };
+                let mut all = self.nothing_yet();
                 for part in parts {
                     let place = clients::client(&part.client).and_then(|client| client.places.get(part.place));
                     let unknown = || Error::Edit(format!("this hub does not know the client `{}`", part.client));
@@ -207,6 +217,10 @@ impl Texts {
         }
     }
 
+    fn nothing_yet(&self) -> Parts {
+        Parts { text: self.current.clone(), back: Vec::new(), left: Vec::new(), needs_hub: false }
+    }
+
     /// Without the servers that import added and nobody changed since.
     fn servers(&self, added: &[String]) -> Result<Parts, Error> {
         let written = |text: &str| {
@@ -214,7 +228,7 @@ impl Texts {
             all.and_then(|all| all.get("servers").cloned()).unwrap_or_default()
         };
         let (ours, theirs) = (written(&self.after), written(&self.current));
-        let mut parts = Parts { text: self.current.clone(), back: Vec::new(), left: Vec::new() };
+        let mut parts = self.nothing_yet();
         for name in added {
             match theirs.get(name) {
                 None => {}
@@ -242,6 +256,9 @@ impl Texts {
             }
             let name = ours.as_ref().map(|ours| ours.name.clone()).unwrap_or_default();
             if is != ours {
+                // An entry may have come to read from the server of another one.
+                let mut written = after.iter().filter(|found| entries.contains(&found.at));
+                parts.needs_hub |= is.is_some_and(|is| written.any(|ours| reads_the_same(&ours.entry, &is.entry)));
                 parts.left.push(name);
                 continue;
             }
@@ -250,5 +267,13 @@ impl Texts {
             parts.back.push(name);
         }
         Ok(())
+    }
+}
+
+fn reads_the_same(ours: &Entry, entry: &Entry) -> bool {
+    match (ours, entry) {
+        (Entry::Remote { url: ours }, Entry::Remote { url }) => ours == url,
+        (Entry::Stdio(ours), Entry::Stdio(stdio)) => ours.command == stdio.command && ours.args == stdio.args,
+        _ => false,
     }
 }
