@@ -87,7 +87,7 @@ fn host(text: &str, path: &Path, home: &Path) -> IpAddr {
     file::load(text, path, home).config.map_or(IpAddr::from([127, 0, 0, 1]), |config| config.hub.host)
 }
 
-/// Whether git tracks a file. Without git, or outside of a repository, nothing is tracked.
+/// Whether git tracks a file. Outside of a repository nothing is tracked; in one that git says nothing of, everything.
 fn is_tracked(path: &Path) -> bool {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
     let mut git = Command::new("git");
@@ -95,15 +95,15 @@ fn is_tracked(path: &Path) -> bool {
     git.args(["ls-files", "--error-unmatch", "--"]).arg(name);
     // Looking changes nothing, and asks nobody.
     git.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
-    for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+    for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES"] {
         git.env_remove(inherited);
     }
     git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     match git.status().map(|status| status.code()) {
         Ok(Some(0)) => true,
-        Ok(Some(1)) | Err(_) => false,
-        // No repository; or one that git does not trust, whose files may well be committed.
-        Ok(_) => folder.ancestors().any(|folder| folder.join(".git").exists()),
+        Ok(Some(1)) => false,
+        // No repository; or one that git does not trust, or no git to ask: its files may well be committed.
+        _ => folder.ancestors().any(|folder| folder.join(".git").exists()),
     }
 }
 

@@ -103,6 +103,10 @@ fn unchanged(change: Change<'_>) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(Error::Changed),
         other => other.map_err(at("cannot read it again"))?,
     };
+    if now.is_none() && fs::symlink_metadata(change.path).is_ok() {
+        // A rename would replace the link itself.
+        return Err(at("cannot replace it")(io::Error::other("it is a link that leads nowhere")));
+    }
     if now.as_deref() == change.before { Ok(()) } else { Err(Error::Changed) }
 }
 
@@ -172,6 +176,16 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&scene.path).expect("text"), "theirs");
         assert_eq!(scene.names(), ["file.json"], "no temporary file is left");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_stays() {
+        let scene = scene();
+        std::os::unix::fs::symlink("nowhere", &scene.path).expect("a link");
+        let error = scene.change(None, Some("new"), 0o600).expect_err("refused");
+        assert!(error.to_string().contains("leads nowhere"), "{error}");
+        assert!(scene.path.is_symlink());
+        assert_eq!(scene.names(), ["file.json"]);
     }
 
     #[test]
