@@ -74,7 +74,8 @@ impl Out {
 
     /// Columns of the terminal; `None` when output goes elsewhere and may be as wide as it likes.
     pub(super) fn width(&self) -> Option<usize> {
-        self.is_terminal.then(|| Table::new().width()).flatten().map(usize::from)
+        // A terminal that nobody gave a size says 0.
+        self.is_terminal.then(|| Table::new().width()).flatten().map(usize::from).filter(|columns| *columns > 0)
     }
 
     /// Text with a tone, for [`Self::text`].

@@ -286,7 +286,7 @@ pub(super) fn plan(sources: &Sources, hub: &HubToml, manner: Manner, world: &Wor
     Ok(Plan {
         config: hub.path.clone(),
         servers: groups.iter().map(|group| shown(group, config, &url)).collect(),
-        warnings: warnings(&groups, &after, world),
+        warnings: warnings(&groups, config, &after, world),
         files: files(sources, items, unusable, &groups, manner),
         changes,
     })
@@ -492,9 +492,15 @@ fn shown(group: &Group, config: &Config, url: &dyn Fn(u16) -> String) -> Server 
     }
 }
 
-/// What will not work yet: a variable that is not set, a program that is not there.
-fn warnings(groups: &[Group], after: &Loaded, world: &World<'_>) -> Vec<String> {
+/// What will not work yet: a server that is switched off, a variable that is not set, a program that is not there.
+fn warnings(groups: &[Group], config: &Config, after: &Loaded, world: &World<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
+    for group in groups.iter().filter(|group| group.server.enabled != Some(false)) {
+        let known = group.known.as_deref().and_then(|name| config.server(name));
+        if known.is_some_and(|entry| !entry.enabled) {
+            warnings.push(format!("{0}: switched off in hub.toml: `hub enable {0}`", group.name));
+        }
+    }
     for group in groups.iter().filter(|group| group.known.is_none()) {
         let is_it = |problem: &&Problem| problem.server.as_ref().is_some_and(|server| server.as_str() == group.name);
         warnings.extend(after.problems.iter().filter(is_it).map(|problem| format!("{}: {}", group.name, problem.what)));

@@ -225,14 +225,83 @@ fn undo_of_entries_leaves_those_that_changed_since() {
     let mut since = moved.clone();
     since["mcpServers"]["a"]["url"] = json!("https://mine.example.com/mcp");
     user.write("home/.claude.json", since.to_string().as_bytes());
-    let output = user.cli(&["undo", "--entries", "--json"]);
-    assert_eq!(output.code, 1, "{output:?}");
+    let output = user.run(&["undo", "--entries", "--json"]);
     let files = &output.json()["undone"]["files"];
     assert_eq!(files[0]["detail"], json!({"back": ["b"], "left": ["a"]}));
-    assert_eq!(files[1]["outcome"], "needed");
+    assert_eq!(files[1]["outcome"], "restored", "no client reads from hub any more");
     let now: Value = serde_json::from_str(&user.read("home/.claude.json")).expect("JSON");
     assert_eq!(now["mcpServers"]["a"], since["mcpServers"]["a"]);
     assert_eq!(now["mcpServers"]["b"], json!({"command": "npx", "args": ["b-mcp"]}));
+}
+
+/// An entry was made to read from the server of another one: hub.toml is needed still.
+#[test]
+fn undo_of_entries_keeps_the_servers_that_are_read_from() {
+    let user = User::new();
+    let two = ONE.replace("\n  }", ",\n    \"b\": {\"command\": \"npx\", \"args\": [\"b-mcp\"]}\n  }");
+    user.write("home/.claude.json", two.as_bytes());
+    user.run(&["import", "--yes"]);
+    let mut since: Value = serde_json::from_str(&user.read("home/.claude.json")).expect("JSON");
+    since["mcpServers"]["a"] = since["mcpServers"]["b"].clone();
+    user.write("home/.claude.json", since.to_string().as_bytes());
+    let output = user.cli(&["undo", "--entries", "--json"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert_eq!(output.json()["undone"]["files"][1]["outcome"], "needed");
+    assert!(user.read("hub/hub.toml").contains("[servers.b]"));
+}
+
+/// The folder of a project is gone, or a client: that does not stand in the way of the rest, nor of earlier imports.
+#[test]
+fn undo_of_entries_passes_over_files_that_are_gone() {
+    let user = User::new();
+    let before = user.tree();
+    user.write("home/.cursor/mcp.json", ONE.as_bytes());
+    user.run(&["import", "--yes"]);
+    fs::remove_dir_all(user.path("home/.cursor")).expect("a folder");
+    let refused = user.cli(&["undo"]);
+    assert!(refused.code == 1 && refused.stderr.contains("hint: `hub undo --entries`"), "{refused:?}");
+    let output = user.run(&["undo", "--entries"]);
+    assert!(output.stdout.contains("gone since"), "{output:?}");
+    assert_eq!(differences(&before, &user.tree()), Vec::<PathBuf>::new());
+}
+
+/// Two accounts of one service, imported where neither variable is set.
+#[test]
+fn variables_that_are_not_set_keep_servers_apart() {
+    let user = User::new();
+    let account = |variable: &str| json!({"command": "npx", "args": ["a-mcp"], "env": {"TOKEN": format!("${{env:{variable}}}")}});
+    let both = json!({"mcpServers": {"work": account("HUB_TEST_WORK"), "home": account("HUB_TEST_HOME")}});
+    user.write("home/.cursor/mcp.json", both.to_string().as_bytes());
+    user.run(&["import", "--yes"]);
+    let hub = user.read("hub/hub.toml");
+    assert!(hub.contains("\"${HUB_TEST_WORK:-}\"") && hub.contains("\"${HUB_TEST_HOME:-}\""), "{hub}");
+}
+
+/// Claude Code starts an entry whatever its `disabled` says; and a server that was imported switched off is told of when an
+/// entry comes that is not.
+#[test]
+fn what_is_switched_off_is_said() {
+    let user = User::new();
+    let off = ONE.replace("\"args\"", "\"disabled\": true, \"args\"");
+    user.write("project/.mcp.json", off.replace("a-mcp", "b-mcp").as_bytes());
+    user.write("home/.codeium/windsurf/mcp_config.json", off.as_bytes());
+    user.run(&["import", "--yes"]);
+    assert_eq!(user.read("hub/hub.toml").matches("enabled = false").count(), 1);
+    user.write("home/.cursor/mcp.json", ONE.as_bytes());
+    let output = user.run(&["import", "--yes"]);
+    assert!(output.stdout.contains("switched off in hub.toml: `hub enable a"), "{output:?}");
+}
+
+/// No git to ask: what is in a repository may be committed.
+#[test]
+fn without_git_files_of_a_repository_stay() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.git_add("project", &[".mcp.json"]);
+    fs::remove_file(user.path("bin/git")).expect("a link");
+    user.run(&["import", "--yes"]);
+    assert_eq!(user.read("project/.mcp.json"), ONE);
+    assert!(user.read("home/.claude.json").contains("http://127.0.0.1:"));
 }
 
 /// hub.toml grew since (`hub add`): only what import added goes.
