@@ -49,7 +49,7 @@ pub(super) fn asked(setting: &Setting<'_>) -> Result<bool, Failure> {
     if !is_asking() {
         return Ok(false);
     }
-    setting.out.text("Go on? [y/N] ")?;
+    setting.out.text("\nGo on? [y/N] ")?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

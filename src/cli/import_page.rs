@@ -18,6 +18,8 @@ use super::out::{Out, Tone, first_line};
 const WIDTH: usize = 80;
 /// A wider line is hard to read.
 const WIDTH_MAX: usize = 100;
+/// A narrower one is left to the terminal to break.
+const WIDTH_MIN: usize = 40;
 /// The column of names is no wider.
 const NAME_MAX: usize = 24;
 
@@ -30,7 +32,7 @@ pub(super) struct Page<'a> {
 
 impl<'a> Page<'a> {
     pub(super) fn new(out: &'a Out) -> Self {
-        Self { out, width: out.width().unwrap_or(WIDTH).min(WIDTH_MAX), home: std::env::home_dir() }
+        Self { out, width: width(out.width()), home: std::env::home_dir() }
     }
 
     /// A path with `~` for the home folder.
@@ -223,6 +225,11 @@ impl<'a> Page<'a> {
     }
 }
 
+/// A terminal that says nothing of its size (0 columns) is taken for one of the usual width.
+fn width(of_terminal: Option<usize>) -> usize {
+    of_terminal.filter(|columns| *columns > 0).unwrap_or(WIDTH).clamp(WIDTH_MIN, WIDTH_MAX)
+}
+
 /// An entry's name; one that is empty can be seen.
 fn named(name: &str) -> String {
     if name.trim().is_empty() { format!("{name:?}") } else { name.to_owned() }
@@ -292,4 +299,30 @@ fn file(file: &File) -> serde_json::Value {
         "client": file.client.id, "path": path(&file.path), "project": file.project.as_ref().map(path), "left": file.left,
         "entries": entries.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_a_width_that_can_be_read() {
+        assert_eq!([None, Some(0), Some(10), Some(72), Some(300)].map(width), [80, 80, 40, 72, 100]);
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_indented() {
+        let out = Out::plain();
+        let page = Page { out: &out, width: 12, home: None };
+        assert_eq!(page.wrapped("one two three four", 2, 4), "  one two\n    three\n    four\n");
+        assert_eq!(page.wrapped("averylongwordindeed x", 0, 2), "averylongwordindeed\n  x\n");
+    }
+
+    #[test]
+    fn numbers_of_things() {
+        assert_eq!(
+            [plural(1, "entry"), plural(2, "entry"), plural(2, "process")],
+            ["1 entry", "2 entries", "2 processes"]
+        );
+    }
 }
