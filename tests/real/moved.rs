@@ -51,7 +51,8 @@ impl Home {
             let words = std::iter::once(&entry["command"]).chain(entry["args"].as_array().unwrap());
             json!({ "type": "local", "command": words.collect::<Vec<_>>(), "environment": entry["env"] })
         };
-        let opencode = json!({ "mcp": { "memory": local(&memory), "everything": local(&everything) } });
+        // It adds the schema when it reads a file that has none.
+        let opencode = json!({ "$schema": "https://opencode.ai/config.json", "mcp": { "memory": local(&memory), "everything": local(&everything) } });
         home.json(".config/opencode/opencode.json", &opencode);
         let codex = format!(
             "# mine\nmodel = \"none\"\n\n[mcp_servers.every-thing]\ncommand = {}\nargs = {} # kept short\n\n\
@@ -66,10 +67,12 @@ impl Home {
 
     /// A server with state of its own, and one without.
     fn entries(&self) -> [Value; 2] {
-        let script = |package: &str| self.env.npm().join("node_modules/@modelcontextprotocol").join(package).join("dist/index.js");
-        ["server-everything", "server-memory"].map(|package| {
-            json!({ "command": self.env.node(), "args": [script(package)], "env": { (MARK): self.mark } })
-        })
+        let script = |package: &str| {
+            self.env.npm().join("node_modules/@modelcontextprotocol").join(package).join("dist/index.js")
+        };
+        ["server-everything", "server-memory"].map(
+            |package| json!({ "command": self.env.node(), "args": [script(package)], "env": { (MARK): self.mark } }),
+        )
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -124,7 +127,7 @@ fn published_ai_clients_read_what_import_wrote() {
     let Some(env) = TestEnv::find() else { return };
     let home = Home::lay(&env);
     let files = ["project/.mcp.json", ".gemini/settings.json", ".config/opencode/opencode.json", ".codex/config.toml"];
-    let before = files.map(|file| fs::read(home.path(file)).unwrap());
+    let before = files.map(|file| fs::read_to_string(home.path(file)).unwrap());
     // Both projects are known to Claude Code; import finds them from anywhere.
     home.hub("project", &["import", "--yes"]);
     home.hub("project", &["up"]);
@@ -156,7 +159,7 @@ fn published_ai_clients_read_what_import_wrote() {
     let undone = Watched::run(&mut home.command(&hub_binary(), "project", &["undo", "--entries"]), PATIENCE);
     assert!(undone.status.success(), "{}", undone.text());
     for (file, before) in files.iter().zip(before) {
-        assert_eq!(fs::read(home.path(file)).unwrap(), before, "{file}");
+        assert_eq!(fs::read_to_string(home.path(file)).unwrap(), before, "{file}");
     }
     let claude: Value = serde_json::from_slice(&fs::read(home.path(".claude.json")).unwrap()).unwrap();
     assert_eq!(claude["mcpServers"]["everything"], home.entries()[0]);
@@ -178,5 +181,7 @@ fn free_ports() -> u16 {
 fn plain(text: &str) -> String {
     let mut parts = text.split('\x1b');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest))
+    parts.fold(first, |text, part| {
+        text + part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest)
+    })
 }

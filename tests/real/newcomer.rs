@@ -58,7 +58,8 @@ fn published_servers_from_an_empty_home_to_the_first_call_and_back() {
     let down = Watched::succeed(&mut hub(&["down"]), PATIENCE);
     assert!(down.text().contains("nothing of hub is left"), "{}", down.text());
     assert_eq!(family(&mark).members, [], "outlived hub");
-    let left: Vec<_> = tree(top.path()).into_keys().filter(|path| path.contains("hub") && !path.contains("npm-cache")).collect();
+    let left: Vec<_> =
+        tree(top.path()).into_keys().filter(|path| path.contains("hub") && !path.contains("npm-cache")).collect();
     assert_eq!(left, Vec::<String>::new());
     assert!(!home.join(".claude.json").exists() && !home.join(".config").exists() && !home.join(".local").exists());
 }
@@ -101,4 +102,3 @@ impl<F: Fn()> Drop for Stop<F> {
         (self.0)();
     }
 }
-

@@ -23,8 +23,12 @@ impl Watched {
     /// Runs a command to its end.
     pub fn run(command: &mut Command, patience: Duration) -> Self {
         let began = Instant::now();
-        let mut process =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
         let (said, hears) = mpsc::channel();
         listen(process.stdout.take().unwrap(), said.clone());
         listen(process.stderr.take().unwrap(), said);
