@@ -187,8 +187,8 @@ pub const LOG_END_BYTES_MAX: u64 = 2 << 10;
 pub const OWN_LOG_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// `hub up` looks at its servers this often …
 pub const UP_LOOK_EVERY: Duration = Duration::from_millis(200);
-/// … says something at least this often …
-pub const UP_SAY_EVERY: Duration = Duration::from_secs(1);
+/// … says something when it was silent for this long: a line each second, also where the next look is late …
+pub const UP_SAY_EVERY: Duration = Duration::from_millis(700);
 /// … and gives a server that died, or has not begun to start, this long before it goes on without it.
 pub const UP_GRACE: Duration = Duration::from_secs(3);
 /// Beyond the longest `startup_timeout` it waits this long at most: servers queue for their start.

@@ -89,13 +89,25 @@ fn expectations(setting: &Setting<'_>) -> Result<(BTreeSet<String>, Duration), F
     Ok((lazy, longest.saturating_add(UP_QUEUE)))
 }
 
-/// Starts the daemon, and says so every second.
+/// Starts the daemon.
 async fn started(setting: &Setting<'_>, progress: &mut Progress<'_>) -> Result<Outcome, Failure> {
-    let mut starting = pin!(install::start(&setting.dirs));
+    telling(progress, "starting hub", install::start(&setting.dirs)).await
+}
+
+/// Waits for something, and says what every second, also on a machine that is too busy to answer.
+async fn telling<T, E>(
+    progress: &mut Progress<'_>,
+    what: &str,
+    task: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure>
+where
+    Failure: From<E>,
+{
+    let mut task = pin!(task);
     loop {
         tokio::select! {
-            outcome = starting.as_mut() => return Ok(outcome?),
-            () = tokio::time::sleep(UP_LOOK_EVERY) => progress.tick("starting hub")?,
+            done = task.as_mut() => return Ok(done?),
+            () = tokio::time::sleep(UP_LOOK_EVERY) => progress.tick(what)?,
         }
     }
 }
@@ -105,7 +117,7 @@ async fn settled(setting: &Setting<'_>, progress: &mut Progress<'_>, patience: D
     let deadline = Instant::now() + patience;
     let mut first = true;
     loop {
-        let status: Status = setting.client.get("/v1/status").await?;
+        let status: Status = telling(progress, "asking hub", setting.client.get("/v1/status")).await?;
         if std::mem::take(&mut first) && status.hub.config != setting.dirs.config_file.display().to_string() {
             let message = format!("hub runs already, with another hub.toml: {}", status.hub.config);
             return Err(Failure::new(Exit::Failed, message).hint("stop that one first: `hub down`"));
