@@ -12,10 +12,12 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 #[command(name = "hub", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
-  hub check                   find out what is wrong with hub.toml, all of it at once
-  hub serve                   run in the foreground; `ready http://…` means that clients can connect
+  hub up                      move in what your AI clients have, start in the background, show how it is
+  hub add time uvx mcp-server-time
   hub status                  what runs, what it costs, and what it would cost without hub
   hub call time get_current_time timezone=UTC
+  hub doctor                  what does not work, and what to do about it
+  hub undo && hub down        move out again, to the byte
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 69 the daemon is not running, 78 hub.toml is wrong.")]
 pub struct Args {
@@ -164,9 +166,11 @@ Examples:
   hub disable github")]
     Disable(NameArgs),
     /// Read hub.toml again, and say what changed
-    #[command(
-        after_help = "hub also does this by itself when the file is saved; a file with a mistake changes nothing."
-    )]
+    #[command(after_help = "\
+hub also does this by itself when the file is saved; a file with a mistake changes nothing.
+
+Examples:
+  hub reload")]
     Reload,
     /// Find out what does not work, and what to do about it
     #[command(after_help = "\
@@ -204,7 +208,14 @@ Examples:
   hub undo && hub down")]
     Down,
     /// Run hub as a service of your user: systemd or launchd
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  hub service install         start hub with every login, and again when it dies
+  hub service status
+  hub service uninstall"
+    )]
     Service(ServiceVerb),
     /// Print completions for a shell
     #[command(after_help = "\
@@ -213,6 +224,9 @@ Examples:
   hub completions zsh  > ~/.zfunc/_hub
   hub completions fish > ~/.config/fish/completions/hub.fish")]
     Completions(CompletionsArgs),
+    /// The names of all servers, for completions
+    #[command(hide = true)]
+    ServerNames,
     /// Print the manual page
     #[command(after_help = "\
 Examples:

@@ -45,7 +45,11 @@ pub(super) fn unreadable(path: &Path, error: &file::Error) -> Failure {
     let failure = Failure::new(Exit::Config, chain(error));
     match error {
         file::Error::Absent { .. } => failure.hint(first_one(path, Path::is_dir)),
-        _ => failure,
+        // It says what to run.
+        file::Error::Writable { .. } => failure,
+        file::Error::Unreadable { .. } | file::Error::NotAFile { .. } => {
+            failure.hint("`--config FILE` or HUB_CONFIG names another one")
+        }
     }
 }
 

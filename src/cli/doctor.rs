@@ -33,6 +33,7 @@ pub(super) async fn run(args: &DoctorArgs, setting: &Setting<'_>) -> Result<(), 
     match failed {
         0 => Ok(()),
         _ if args.json => Err(Failure::said(Exit::Failed)),
+        // Each has said what to do.
         1 => Err(Failure::new(Exit::Failed, "1 thing does not work")),
         count => Err(Failure::new(Exit::Failed, format!("{count} things do not work"))),
     }

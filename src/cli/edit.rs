@@ -12,7 +12,8 @@ use crate::control::client::Error;
 use crate::control::proto::Done;
 use crate::platform::dirs;
 
-use super::failure::{Exit, Failure, chain};
+use super::check::unreadable;
+use super::failure::{Exit, Failure};
 use super::resolve::Setting;
 
 /// What a new hub.toml begins with.
@@ -23,7 +24,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
     match file::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(file::Error::Absent { .. }) => Ok(None),
-        Err(error) => Err(Failure::new(Exit::Config, chain(&error))),
+        Err(error) => Err(unreadable(path, &error)),
     }
 }
 
@@ -71,8 +72,10 @@ pub(super) fn change(path: &Path, edit: impl FnOnce(&str) -> Result<String, Stri
     if before.is_none() {
         dirs::create_private(path.parent().unwrap_or(Path::new("/")))?;
     }
-    let written = file::replace(path, &new);
-    written.map_err(|error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display())))?;
+    file::replace(path, &new).map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()))
+            .hint("is the folder yours, and is there room on the disk?")
+    })?;
     Ok(light.into_iter().map(|problem| problem.to_string()).collect())
 }
 

@@ -80,7 +80,10 @@ impl From<client::Error> for Failure {
             client::Error::Refused(refused) => Self { exit: Exit::Failed, message: refused.error, hint: refused.hint },
             client::Error::Unexpected(_) => Self::new(Exit::Failed, chain(&error))
                 .hint("the daemon may be of another version than this command: `hub down`, then start it again"),
-            client::Error::Unreachable { .. } | client::Error::Broken(_) => Self::new(Exit::Failed, chain(&error)),
+            client::Error::Unreachable { .. } => Self::new(Exit::Failed, chain(&error))
+                .hint("the socket is another user's, or this one's limits are reached; `hub doctor` looks closer"),
+            client::Error::Broken(_) => Self::new(Exit::Failed, chain(&error))
+                .hint("it may be stopping: try again, and see `hub doctor` if it stays so"),
         }
     }
 }

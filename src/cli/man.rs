@@ -23,7 +23,7 @@ fn page() -> Result<Vec<u8>, Failure> {
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set()) {
         let heading = format!(".SH \"HUB {}\"\n", verb.get_name().to_uppercase());
         page.extend_from_slice(heading.as_bytes());
         if let Some(about) = verb.get_about() {

@@ -8,6 +8,7 @@ pub mod args;
 mod arguments;
 mod call;
 mod check;
+mod completions;
 mod connect;
 mod doctor;
 mod down;
@@ -35,7 +36,7 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 
 use crate::platform::dirs::Dirs;
 
@@ -66,11 +67,8 @@ fn run(args: Args, out: &Out) -> Result<(), Failure> {
         Verb::Undo(undo) => undo::run(&undo, &setting()?),
         Verb::Export(export) => export::run(&export, &setting()?),
         Verb::Check(check) => check::run(check.file.as_deref().or(args.config.as_deref()), check.json, out),
-        Verb::Completions(completions) => {
-            let mut script = Vec::new();
-            clap_complete::generate(completions.shell, &mut Args::command(), "hub", &mut script);
-            out.bytes(&script)
-        }
+        Verb::Completions(completions) => completions::run(completions.shell, out),
+        Verb::ServerNames => completions::names(&Dirs::find(args.config.as_deref())?, out),
         Verb::Man => man::run(out),
         Verb::Logs(logs) => logs::run(&logs, &setting()?),
         Verb::Status(status) => block_on(status::run(&status, &setting()?)),

@@ -256,3 +256,49 @@ fn default_places() {
     crate::support::procs::signal(child.id(), nix::sys::signal::Signal::SIGTERM);
     assert!(child.wait().expect("a child of ours").success());
 }
+
+/// The man page and the completions know every verb; the shell completes names of servers.
+#[test]
+fn manual_and_completions() {
+    let hub = Hub::prepare(Setup::of([Fake::new("github"), Fake::new("gitlab"), Fake::new("time")]));
+    let help = hub.run(&["--help"]).stdout;
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let verbs: Vec<&str> =
+        verbs.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help").collect();
+    assert!(verbs.len() > 15 && verbs.contains(&"doctor") && !help.contains("server-names"), "{help}");
+    let manual = hub.run(&["man"]).stdout;
+    for verb in &verbs {
+        assert!(manual.contains(&format!(".SH \"HUB {}\"", verb.to_uppercase())), "{verb} is not in the manual");
+        let shown = hub.run(&[verb, "--help"]).stdout;
+        assert!(shown.contains("Examples:"), "{shown}");
+    }
+    assert!(!manual.contains("SERVER-NAMES"));
+    let bash = std::path::Path::new("/bin/bash");
+    if !bash.exists() {
+        return;
+    }
+    let completed = |words: &str| {
+        let count = words.split(' ').count() - 1;
+        let script = format!(
+            "source <($HUB completions bash); COMP_WORDS=({words}); COMP_WORDS[0]=$HUB; COMP_CWORD={count}; \
+             _hub_servers \"$HUB\"; echo ${{COMPREPLY[@]}}"
+        );
+        // An empty word at the end is one that is not begun.
+        let script = script.replace("_ )", "'')").replace("_)", "'')");
+        let mut command = std::process::Command::new(bash);
+        let hub_command = hub.command();
+        command.env_clear().envs(hub_command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("HUB", hub_command.get_program()).args(["--norc", "-c", &script]);
+        let output = command.output().expect("bash runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    };
+    assert_eq!(completed("hub restart _"), "github gitlab time");
+    assert_eq!(completed("hub logs git"), "github gitlab");
+    assert_eq!(completed("hub --config $HUB_CONFIG call ti"), "time");
+    assert_eq!(completed("hub rest"), "restart");
+    assert!(completed("hub logs --fo").contains("--follow"));
+    assert!(!completed("hub call time _").contains("github"), "only the first argument is a server");
+    hub.write_config_text("[hub\n");
+    assert_eq!(hub.run(&["server-names"]).stdout, "");
+}

@@ -119,6 +119,25 @@ fn hub_and_its_surroundings() {
     assert!(hint(&find(&findings(&hub).1, "config", "fail")).contains("`hub up`"));
 }
 
+/// A folder that the login shell has in its PATH, and the daemon has not.
+#[test]
+fn path_drift() {
+    if !std::path::Path::new("/bin/bash").exists() {
+        return;
+    }
+    let hub = Hub::start(Setup::one().env("SHELL", "/bin/bash"));
+    let folder = hub.path("home/bin");
+    std::fs::create_dir(&folder).expect("a folder");
+    find(&findings(&hub).1, "path", "ok");
+    let profile = format!("export PATH=\"{}:$PATH\"\n", folder.display());
+    for name in [".bash_profile", ".bashrc"] {
+        std::fs::write(hub.path("home").join(name), &profile).expect("a file");
+    }
+    let drift = find(&findings(&hub).1, "path", "warn");
+    assert!(drift["what"].to_string().contains(&folder.display().to_string()), "{drift}");
+    assert!(hint(&drift).contains("hub service install"), "{drift}");
+}
+
 /// A client that still starts what hub runs.
 #[test]
 fn copies_of_clients() {
