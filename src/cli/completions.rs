@@ -63,7 +63,8 @@ fn script(shell: Shell) -> String {
     let script = String::from_utf8_lossy(&script).into_owned();
     let verbs = OF_A_SERVER.join(" ");
     match shell {
-        Shell::Bash => script + &BASH.replace("VERBS", &verbs),
+        // clap lists hidden verbs there as well.
+        Shell::Bash => script.replace(" server-names ", " ") + &BASH.replace("VERBS", &verbs),
         Shell::Fish => script + &FISH.replace("VERBS", &verbs),
         Shell::Zsh => {
             // clap writes `_default`, files, for any argument that it knows nothing of.

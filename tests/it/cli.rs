@@ -281,7 +281,7 @@ fn manual_and_completions() {
         let count = words.split(' ').count() - 1;
         let script = format!(
             "source <($HUB completions bash); COMP_WORDS=({words}); COMP_WORDS[0]=$HUB; COMP_CWORD={count}; \
-             _hub_servers \"$HUB\"; echo ${{COMPREPLY[@]}}"
+             _hub_servers \"$HUB\" \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo ${{COMPREPLY[@]}}"
         );
         // An empty word at the end is one that is not begun.
         let script = script.replace("_ )", "'')").replace("_)", "'')");
