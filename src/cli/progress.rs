@@ -133,11 +133,12 @@ impl<'a> Progress<'a> {
         self.out.text(&format!("{:>6.1}s  {text}\n", self.begun.elapsed().as_secs_f64()))
     }
 
-    /// Leaves what was shown on the terminal.
-    pub(super) fn end(&self) {
-        for bar in self.spinners.iter().flat_map(|(_, bars)| bars.values()).filter(|bar| !bar.is_finished()) {
-            bar.abandon();
-        }
+    /// Leaves what was shown on the terminal; what comes next begins a line of its own.
+    pub(super) fn end(&self) -> Result<(), Failure> {
+        let bars = self.spinners.iter().flat_map(|(_, bars)| bars.values());
+        bars.filter(|bar| !bar.is_finished()).for_each(ProgressBar::abandon);
+        let is_drawn = self.spinners.as_ref().is_some_and(|(_, bars)| !bars.is_empty());
+        if is_drawn { self.out.text("\n") } else { Ok(()) }
     }
 }
 

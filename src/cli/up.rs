@@ -42,7 +42,7 @@ pub(super) async fn run(args: &UpArgs, setting: &Setting<'_>) -> Result<(), Fail
         come = pin!(coming) => Some(come),
         _ = interrupts.recv() => None,
     };
-    progress.end();
+    progress.end()?;
     let Some(come) = come else {
         let hint = "`hub status` shows how it is, `hub down` stops it";
         return Err(Failure::new(Exit::Failed, "not waited for; hub goes on in the background").hint(hint));

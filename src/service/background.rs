@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::control::client::{self, Client};
 use crate::control::proto::Done;
 use crate::limits::{
-    DOWN_LOOK_EVERY, DOWN_PATIENCE, LOG_END_BYTES_MAX, LOG_FILE_BYTES_MAX, START_LOOK_EVERY, START_PATIENCE,
-    START_TRIES,
+    DOWN_LOOK_EVERY, DOWN_PATIENCE, LOG_END_BYTES_MAX, LOG_FILE_BYTES_MAX, SHELL_PATH_PATIENCE, START_LOOK_EVERY,
+    START_PATIENCE, START_TRIES,
 };
 use crate::platform::dirs::{self, Dirs};
 use crate::platform::family::{self, Seen};
 use crate::platform::sockets::control_owner;
-use crate::platform::{detached, output};
+use crate::platform::{detached, output, shell_path};
 
 /// Who runs the daemon that now serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub async fn start(dirs: &Dirs) -> Result<Outcome, Error> {
         if wait_ready(dirs, deadline).await? {
             return Ok(Outcome::Running);
         }
-        let (mut child, from) = spawn(dirs)?;
+        let (mut child, from) = spawn(dirs, longer_path().await)?;
         let pid = child.id();
         let ready = tokio::select! {
             ready = wait_ready_of(pid, dirs, deadline) => ready,
@@ -193,8 +193,24 @@ async fn only_one(dirs: &Dirs, deadline: Instant) -> Result<Flock<File>, Error> 
     }
 }
 
+/// The PATH of the login shell before this one, where this one is no more than what a system gives to programs that were
+/// not started from a shell, as a client on the desktop is: servers would not be found. `None`: it is good as it is.
+async fn longer_path() -> Option<OsString> {
+    let here = shell_path::current();
+    let systems = [super::systemd::DEFAULT_PATH, super::launchd::DEFAULT_PATH];
+    let is_poor = systems.iter().any(|system| super::install::beyond(&here.to_string_lossy(), system).is_empty());
+    if !is_poor {
+        return None;
+    }
+    let captured = shell_path::capture(SHELL_PATH_PATIENCE).await.ok()?;
+    let mut folders = shell_path::directories(captured.path.as_ref());
+    let more = shell_path::directories(&here).into_iter().filter(|folder| !folders.contains(folder));
+    folders.extend(more.collect::<Vec<_>>());
+    std::env::join_paths(folders).ok()
+}
+
 /// A process of `hub serve`, and how long its log was before.
-fn spawn(dirs: &Dirs) -> Result<(Child, u64), Error> {
+fn spawn(dirs: &Dirs, search: Option<OsString>) -> Result<(Child, u64), Error> {
     // A `hub down` may have removed them meanwhile.
     dirs.create()?;
     let path = dirs.own_log();
@@ -208,7 +224,8 @@ fn spawn(dirs: &Dirs) -> Result<(Child, u64), Error> {
     // Relative paths mean something else from the folder in which it runs.
     let args = [OsString::from("serve"), "--config".into(), dirs.config_file.clone().into()];
     let state = std::env::var_os("HUB_STATE_DIR").filter(|value| !value.is_empty());
-    let env: Vec<_> = state.map(|_| ("HUB_STATE_DIR".into(), dirs.state_dir.clone().into())).into_iter().collect();
+    let state = state.map(|_| (OsString::from("HUB_STATE_DIR"), dirs.state_dir.clone().into()));
+    let env: Vec<_> = state.into_iter().chain(search.map(|search| ("PATH".into(), search))).collect();
     let home = std::env::home_dir().filter(|home| home.is_dir()).unwrap_or_else(|| "/".into());
     let child = detached::spawn(&args, &env, &home, &log).map_err(Error::Spawn)?;
     Ok((child, from))

@@ -2,7 +2,7 @@
 //!
 //! In: `hub up`, `hub down`. Out: one daemon, or none and why. Owns nothing. May not: leave a daemon behind.
 
-use crate::support::{Hub, Setup, Value, eventually, procs};
+use crate::support::{Hub, Setup, Value, eventually, json, procs, systemd};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -147,4 +147,17 @@ fn children_get_nothing_that_is_open() {
         let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
         assert!(!open.contains(&lock), "{proc:?} has {open:?}");
     }
+}
+
+/// A client on the desktop has the PATH of the system; its servers get that of the login shell.
+#[test]
+fn a_poor_path_is_made_up_for() {
+    let mut hub = Hub::prepare(Setup::one());
+    systemd::install(&mut hub, "/home/me/.nvm/bin:/usr/bin");
+    hub.setup.env.retain(|(name, _)| name != "PATH");
+    hub.setup = hub.setup.clone().env("PATH", "/usr/bin:/bin");
+    hub.run(&["up"]);
+    let path = hub.session("a").call("env", &json!({"name": "PATH"})).text();
+    assert_eq!(path, "/home/me/.nvm/bin:/usr/bin:/bin");
+    down(&hub);
 }
