@@ -36,19 +36,21 @@ pub fn keep_descriptors() {
     let Ok(open) = fs::read_dir("/dev/fd") else { return };
     let open: Vec<RawFd> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
-        #[expect(unsafe_code, reason = "descriptors come as numbers")]
         // SAFETY: fcntl takes any number; what was closed meanwhile is refused.
-        unsafe {
-            let flags = libc::fcntl(fd, libc::F_GETFD);
-            if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
-                libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC);
-            }
+        #[expect(unsafe_code, reason = "descriptors come as numbers")]
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: as above.
+            #[expect(unsafe_code, reason = "descriptors come as numbers")]
+            unsafe {
+                libc::fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC)
+            };
         }
     }
 }
 
-/// Starts this binary again: no terminal, no input, output to `log`, nothing else that is open. The process stays when its starter ends, and is no
-/// zombie as long as the runtime of the starter lives. Needs a tokio runtime.
+/// Starts this binary again: no terminal, no input, output to `log`, nothing else that is open. The process stays when
+/// its starter ends, and is no zombie as long as the runtime of the starter lives. Needs a tokio runtime.
 pub fn spawn(args: &[OsString], env: &[(OsString, OsString)], cwd: &Path, log: &File) -> io::Result<Child> {
     keep_descriptors();
     let mut command = Command::new(own_program()?);

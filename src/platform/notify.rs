@@ -73,7 +73,7 @@ fn tell(states: &[NotifyState<'_>]) {
 fn send(states: &[NotifyState<'_>], fds: &[RawFd], patience: Option<Duration>) -> io::Result<()> {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return Ok(()) };
     let address = address(&name)?;
-    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let text = states.iter().fold(String::new(), |text, state| text + &state.to_string() + "\n");
     let socket = UnixDatagram::unbound()?;
     match patience {
         Some(patience) => socket.set_write_timeout(Some(patience))?,

@@ -82,9 +82,7 @@ fn quoted(word: &str) -> String {
 pub fn environment(text: &str) -> BTreeMap<String, String> {
     let words = text.lines().filter_map(|line| line.strip_prefix("Environment=\"")?.strip_suffix('"'));
     words
-        .filter_map(|word| {
-            Some(unquoted(word).split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))?)
-        })
+        .filter_map(|word| unquoted(word).split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
         .collect()
 }
 

@@ -39,6 +39,9 @@ pub(super) struct Call {
     pub(super) done: CancellationToken,
 }
 
+/// What wants no answer, with its share of the room for bytes.
+type Waiting = (Aside, Option<OwnedSemaphorePermit>);
+
 /// See the module's header.
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -50,7 +53,7 @@ pub(super) struct Relay {
     /// Room for the bytes of requests that hub has not begun to answer, and of what wants no answer.
     sent: Arc<Semaphore>,
     /// What wants no answer, in its order. `None` when the client is done.
-    asides: Mutex<Option<mpsc::Sender<(Aside, Option<OwnedSemaphorePermit>)>>>,
+    asides: Mutex<Option<mpsc::Sender<Waiting>>>,
     is_listening: AtomicBool,
     /// What ends by itself.
     working: Scope,

@@ -269,7 +269,8 @@ fn undo_of_entries_passes_over_files_that_are_gone() {
 #[test]
 fn variables_that_are_not_set_keep_servers_apart() {
     let user = User::new();
-    let account = |variable: &str| json!({"command": "npx", "args": ["a-mcp"], "env": {"TOKEN": format!("${{env:{variable}}}")}});
+    let account =
+        |variable: &str| json!({"command": "npx", "args": ["a-mcp"], "env": {"TOKEN": format!("${{env:{variable}}}")}});
     let both = json!({"mcpServers": {"work": account("HUB_TEST_WORK"), "home": account("HUB_TEST_HOME")}});
     user.write("home/.cursor/mcp.json", both.to_string().as_bytes());
     user.run(&["import", "--yes"]);
