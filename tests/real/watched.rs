@@ -57,13 +57,16 @@ impl Watched {
 
     /// All that it said.
     pub fn text(&self) -> String {
-        self.lines.iter().map(|(_, line)| format!("{line}\n")).collect()
+        self.lines.iter().fold(String::new(), |text, (_, line)| text + line + "\n")
     }
 
     /// The longest silence before a line, or before the end.
     pub fn longest_silence(&self) -> Duration {
         let times = self.lines.iter().map(|(at, _)| *at).chain([self.took]);
-        times.scan(Duration::ZERO, |last, at| Some(at - std::mem::replace(last, at))).max().unwrap_or_default()
+        times
+            .scan(Duration::ZERO, |last, at| Some(at.saturating_sub(std::mem::replace(last, at))))
+            .max()
+            .unwrap_or_default()
     }
 }
 
