@@ -222,7 +222,7 @@ impl Place {
     /// Where the place lies, or `None` if it lies nowhere (its variable is not set, no project is looked at).
     ///
     /// A `*` of [`Place::path`] stays in the answer, as (part of) a component: the caller lists the folder before it and
-    /// asks [`matches`] of each name. Two places, also of two clients, may lie at one path.
+    /// asks [`matches()`] of each name. Two places, also of two clients, may lie at one path.
     pub fn path(&self, bases: &Bases<'_>) -> Option<PathBuf> {
         let var = |name: &str| (bases.vars)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = match self.base {

@@ -6,7 +6,7 @@
 //!
 //! The order of use: [`CLIENTS`] and [`Place::path`] say which files to open, [`decode`] makes text of bytes, [`read`]
 //! finds the entries, [`to_hub`] says each text of an entry in the words of hub.toml, [`hub_entry`] makes what the entry
-//! shall be, [`edit`] writes it.
+//! shall be, [`edit()`] writes it.
 
 mod braces;
 mod client;
