@@ -78,6 +78,7 @@ fn not_done(error: ApplyError) -> Failure {
     match error {
         ApplyError::HubToml { .. } => failure.hint("nothing was changed; run `hub import` again"),
         ApplyError::Busy => failure.hint("nothing was changed; wait for the other one, then run `hub import` again"),
+        ApplyError::Unclosed(_) => failure.hint("`hub undo` takes it back"),
         _ => failure.hint("nothing was changed"),
     }
 }

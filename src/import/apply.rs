@@ -47,6 +47,9 @@ pub enum Error {
         #[source]
         error: io::Error,
     },
+    /// The files are written; an undo knows them.
+    #[error("the import was done, but its backup could not be closed")]
+    Unclosed(#[source] journal::Error),
     /// hub.toml cannot be written, so that no client was sent to it.
     #[error("cannot write {}: {why}", .path.display())]
     HubToml {
@@ -104,7 +107,7 @@ pub fn apply(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Result<Done, Error> {
         backup.forget()?;
         journal.tidy();
     } else {
-        backup.complete(records)?;
+        backup.complete(records).map_err(Error::Unclosed)?;
     }
     Ok(done)
 }

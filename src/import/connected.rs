@@ -100,7 +100,13 @@ mod tests {
     fn entries_lead_through_hub_or_start_copies() {
         let folder = tempfile::tempdir().expect("folder");
         let path = |name: &str| folder.path().join(name);
-        let home = Home { home: path("home"), config: path("config"), xdg: path("xdg"), here: path("here") };
+        let home = Home {
+            home: path("home"),
+            config: path("config"),
+            xdg: path("xdg"),
+            here: path("here"),
+            project: path("here"),
+        };
         for folder in ["home/.cursor", "here"] {
             fs::create_dir_all(path(folder)).expect("folder");
         }

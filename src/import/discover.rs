@@ -26,6 +26,8 @@ pub struct Home {
     pub xdg: PathBuf,
     /// The current folder.
     pub here: PathBuf,
+    /// The project at hand: the current folder, or the nearest above it in its repository that has a client's file.
+    pub project: PathBuf,
 }
 
 /// What is looked at.
@@ -138,7 +140,8 @@ impl Home {
         let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
         let xdg = named.unwrap_or_else(|| home.join(".config"));
         let here = std::env::current_dir().unwrap_or_else(|_gone| home.clone());
-        Some(Self { config: dirs.config_dir().to_owned(), home, xdg, here })
+        let project = project_around(&here);
+        Some(Self { config: dirs.config_dir().to_owned(), home, xdg, here, project })
     }
 
     fn path(&self, place: &Place, project: Option<&Path>) -> Option<PathBuf> {
@@ -181,7 +184,7 @@ impl Home {
         let settings = self.claude_settings();
         for project in self.projects(&known) {
             let approvals = Approvals::of(&project, &known, &settings);
-            let agreed = if project == self.here { Agreed::Here(approvals) } else { Agreed::Elsewhere(approvals) };
+            let agreed = if project == self.project { Agreed::Here(approvals) } else { Agreed::Elsewhere(approvals) };
             for client in CLIENTS.iter().filter(of) {
                 found.places(self, client, Some(&project), &agreed);
             }
@@ -195,9 +198,9 @@ impl Home {
         named.map_or_else(|| self.home.join(".claude"), PathBuf::from)
     }
 
-    /// The current folder, and the folders that Claude Code has worked in.
+    /// The project at hand, and the folders that Claude Code has worked in.
     fn projects(&self, claude: &serde_json::Value) -> Vec<PathBuf> {
-        let mut projects = vec![self.here.clone()];
+        let mut projects = vec![self.project.clone()];
         let folders = claude.get("projects").and_then(serde_json::Value::as_object);
         projects.extend(folders.into_iter().flatten().map(|(folder, _)| PathBuf::from(folder)));
         projects.retain(|folder| folder.is_absolute() && folder.is_dir());
@@ -223,6 +226,17 @@ impl Home {
         let root = (!is_users).then(|| root(&path, told)).map(|root| fs::canonicalize(&root).unwrap_or(root));
         look(client, place, root, &path, Agreed::Theirs).ok_or(Error::Absent(path))
     }
+}
+
+/// Nothing above the repository counts: others may write there.
+fn project_around(here: &Path) -> PathBuf {
+    let Some(top) = here.ancestors().find(|folder| folder.join(".git").exists()) else { return here.to_owned() };
+    let places = || CLIENTS.iter().flat_map(|client| client.places).filter(|place| place.scope == Scope::Project);
+    // Of a path with `*` in it, the folder.
+    let has_file =
+        |folder: &&Path| places().any(|place| folder.join(place.path.split('*').next().unwrap_or("")).exists());
+    let within = here.ancestors().take_while(|folder| folder.starts_with(top));
+    within.into_iter().find(has_file).unwrap_or(here).to_owned()
 }
 
 struct Found {

@@ -383,3 +383,21 @@ fn ports_are_free_when_they_are_given() {
     user.run(&["import", "--yes"]);
     assert!(user.read("hub/hub.toml").contains(&format!("port = {}\n", user.port + 2)));
 }
+
+#[test]
+fn a_folder_of_a_project_stands_for_the_project() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.write("project/src/deep/main.js", b"");
+    let planned = |folder: &str| {
+        let mut command = user.command();
+        command.args(["import", "--dry-run"]).current_dir(user.path(folder));
+        String::from_utf8(command.output().expect("hub runs").stdout).expect("text")
+    };
+    let found = |folder: &str| planned(folder).contains("npx a-mcp");
+    assert!(!found("project/src/deep"), "without a repository nobody knows how far up a project goes");
+    fs::create_dir(user.path("project/.git")).expect("made");
+    assert!(found("project/src/deep") && found("project/src") && found("project"));
+    fs::create_dir(user.path("project/src/.git")).expect("made");
+    assert!(!found("project/src/deep"), "a repository within is a project of its own");
+}
