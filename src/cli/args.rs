@@ -12,7 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 #[command(name = "hub", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
-  hub up                      move in what your AI clients have, start in the background, show how it is
+  hub up                      move in what your AI clients have, start, show how it is
   hub add time uvx mcp-server-time
   hub status                  what runs, what it costs, and what it would cost without hub
   hub call time get_current_time timezone=UTC
