@@ -185,6 +185,8 @@ pub const START_TRIES: usize = 5;
 pub const LOG_END_BYTES_MAX: u64 = 2 << 10;
 /// hub's own log file is measured this often.
 pub const OWN_LOG_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// What was found of a call's params on its way in is kept with it up to this many members: the call may stay for long.
+pub const SCANNED_MEMBERS_KEPT_MAX: usize = 64;
 /// `hub up` looks at its servers this often …
 pub const UP_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// … says something when it was silent for this long: a line each second, also where the next look is late …

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tokio::time::{Instant, sleep};
@@ -41,13 +40,11 @@ pub(super) async fn run(args: &AddArgs, setting: &Setting<'_>) -> Result<(), Fai
     if server.port.is_none() {
         server.port = free_port(old.as_ref(), about.as_ref(), setting).await;
     }
-    let missing = edit::change(path, |text| {
+    // Values of variables are secrets, and arguments may be.
+    let missing = edit::change(path, true, |text| {
         let text = add_server(text, &name, &server)?;
         if args.lazy { set_lazy(&text, &name) } else { Ok(text) }
     })?;
-    if !server.env.is_empty() {
-        close_to_others(path)?;
-    }
     for note in notes.iter().chain(&missing) {
         setting.out.note(&format!("note: {note}"));
     }
@@ -151,17 +148,11 @@ fn connect(name: &str, url: Option<String>, setting: &Setting<'_>) {
     setting.out.note(&format!("a client that speaks only stdio, with the command: hub connect {name}"));
 }
 
-/// A file that holds values of variables is this user's alone.
-fn close_to_others(path: &Path) -> std::io::Result<()> {
-    let permissions = std::fs::metadata(path)?.permissions();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(permissions.mode() & 0o700))
-}
-
 /// `hub remove`
 pub(super) async fn remove(name: &str, setting: &Setting<'_>) -> Result<(), Failure> {
     let path: &Path = &setting.dirs.config_file;
     edit::known(name, path)?;
-    edit::change(path, |text| remove_server(text, name))?;
+    edit::change(path, false, |text| remove_server(text, name))?;
     if !edit::reload(setting).await? {
         setting.out.line(&format!("removed {name} from {}", path.display()))?;
     }

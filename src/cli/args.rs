@@ -177,7 +177,8 @@ Examples:
 Looks at hub.toml, the daemon, ports, PATH, every server, the clients, and the disk. Exits with 1 when something fails.
 
 `--orphans` looks for MCP servers whose client is gone: no parent, no terminal, nobody at the other end of their pipe. \
-Those of a hub are never among them. `--kill` ends the ones that are shown, after asking.
+Those of a hub are never among them. Of a server that reads from a socket, as Node gives it, the other end cannot be \
+seen: it is marked with `?`. `--kill` ends the others, after asking, and the marked ones only by their PID.
 
 Examples:
   hub doctor

@@ -72,7 +72,12 @@ fn left_behind(args: &DoctorArgs, setting: &Setting<'_>) -> Result<(), Failure> 
     } else {
         setting.out.text(&page(&found, setting))?;
     }
-    if found.is_empty() || !args.kill {
+    if !args.kill {
+        return Ok(());
+    }
+    // Of the others nobody knows but the person who names them.
+    found.retain(|orphan| orphan.certain || args.pids.contains(&orphan.pid));
+    if found.is_empty() {
         return Ok(());
     }
     if !args.yes && !asked(setting)? {
@@ -108,11 +113,18 @@ fn page(orphans: &[Orphan], setting: &Setting<'_>) -> String {
             (orphan.processes.to_string(), Tone::Plain),
             (bytes(orphan.pss_bytes), Tone::Plain),
             (orphan.command.clone(), Tone::Plain),
-            (orphan.why.clone(), Tone::Faint),
+            (if orphan.certain { orphan.why.clone() } else { format!("? {}", orphan.why) }, Tone::Faint),
         ]
+    };
+    let unsure = orphans.iter().filter(|orphan| !orphan.certain).count();
+    let note = match unsure {
+        0 => String::new(),
+        _ => format!(
+            "{unsure} of them read from a socket (`?`): their client may live. `--kill` ends those only by their PID.\n"
+        ),
     };
     let header = ["PID", "AGE", "PROCESSES", "MEM", "COMMAND", "WHY"];
     let table = setting.out.table(&header, &["PID", "AGE", "PROCESSES", "MEM"], orphans.iter().map(row).collect());
     let memory = bytes(orphans.iter().map(|orphan| orphan.pss_bytes).sum());
-    format!("{table}\n{} left behind, {memory}. `hub doctor --orphans --kill` ends them.\n", orphans.len())
+    format!("{table}\n{} left behind, {memory}. `hub doctor --orphans --kill` ends them.\n{note}", orphans.len())
 }

@@ -14,15 +14,16 @@ use super::resolve::Setting;
 pub(super) async fn run(setting: &Setting<'_>) -> Result<(), Failure> {
     let was_up = install::stop(&setting.dirs).await?;
     let needed = leftovers::needed(&setting.dirs);
+    let moved_out = needed.is_empty() && leftovers::is_moved_out(&setting.dirs);
     if was_up {
         setting.out.line("hub is down")?;
-    } else if !needed.is_empty() || !setting.dirs.database().exists() {
+    } else if !moved_out {
         return Err(client::Error::NotRunning { socket: setting.dirs.control_socket.clone() }.into());
     }
-    if needed.is_empty() { nothing_is_left(setting) } else { told(&needed, setting) }
+    if moved_out { nothing_is_left(setting) } else { told(&needed, setting) }
 }
 
-/// There is no configuration and nothing to undo: what hub made for itself means nothing to anybody.
+/// An undo took the configuration back: what hub made for itself means nothing to anybody.
 fn nothing_is_left(setting: &Setting<'_>) -> Result<(), Failure> {
     let left = leftovers::remove(&setting.dirs);
     let program = detached::lasting_program().map(|path| path.display().to_string()).unwrap_or_default();

@@ -48,7 +48,12 @@ pub(super) fn known(name: &str, path: &Path) -> Result<(), Failure> {
 }
 
 /// Changes hub.toml, or makes it. What is wrong only with this machine, as a variable that is not set, is returned.
-pub(super) fn change(path: &Path, edit: impl FnOnce(&str) -> Result<String, String>) -> Result<Vec<String>, Failure> {
+/// `private`: from now on only this user may read it.
+pub(super) fn change(
+    path: &Path,
+    private: bool,
+    edit: impl FnOnce(&str) -> Result<String, String>,
+) -> Result<Vec<String>, Failure> {
     let before = read(path)?;
     let old = before.clone().unwrap_or_else(|| BEGINNING.to_owned());
     if let Some(problem) = judge(&old, path).problems.iter().find(|problem| problem.kind != Kind::Environment) {
@@ -72,7 +77,7 @@ pub(super) fn change(path: &Path, edit: impl FnOnce(&str) -> Result<String, Stri
     if before.is_none() {
         dirs::create_private(path.parent().unwrap_or(Path::new("/")))?;
     }
-    file::replace(path, &new).map_err(|error| {
+    file::replace(path, &new, private).map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()))
             .hint("is the folder yours, and is there room on the disk?")
     })?;

@@ -29,7 +29,7 @@ pub(super) async fn server(verb: &str, name: &str, setting: &Setting<'_>) -> Res
 fn in_the_file(verb: &str, name: &str, setting: &Setting<'_>) -> Result<(), Failure> {
     let path = &setting.dirs.config_file;
     edit::known(name, path)?;
-    edit::change(path, |text| set_enabled(text, name, verb == "enable"))?;
+    edit::change(path, false, |text| set_enabled(text, name, verb == "enable"))?;
     setting.out.line(&format!("{name} is {verb}d in {}; hub is not running", path.display()))
 }
 

@@ -91,14 +91,15 @@ fn only_ours(mode: u32, group: u32) -> bool {
 }
 
 /// Replaces the text of hub.toml as a whole: who reads it sees the old one or the new one, whatever is killed when. Links
-/// are followed, the permissions stay; a new file is this user's alone.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// are followed. A new file is this user's alone; another keeps its permissions, or loses those of others when secrets
+/// come into it (`private`).
+pub fn replace(path: &Path, text: &str, private: bool) -> io::Result<()> {
     let (file, mode) = match std::fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), 0o600),
         found => {
             let file = found?;
             let mode = std::fs::metadata(&file)?.permissions().mode();
-            (file, mode)
+            (file, if private { mode & 0o700 } else { mode })
         }
     };
     let beside = file.with_extension(format!("toml.{}", std::process::id()));

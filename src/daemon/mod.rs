@@ -31,7 +31,7 @@ use crate::control::{Desk, Facts};
 use crate::exchange::Exchanges;
 use crate::http::{self, Settings};
 use crate::limits;
-use crate::platform::dirs::Dirs;
+use crate::platform::dirs::{Dirs, MOVED_OUT};
 use crate::platform::guardian::Guardian;
 use crate::platform::kept::Kept;
 use crate::platform::signals::Signals;
@@ -89,6 +89,8 @@ async fn run(config: Option<&Path>, telemetry: Telemetry, mut kept: Kept) -> Res
     let dirs = Dirs::find(config).context("finding hub's folders")?;
     dirs.create().context("making hub's folders")?;
     let control = ControlSocket::bind(&dirs.control_socket).context("taking the control socket")?;
+    // Whoever starts it is not moving out any more.
+    std::fs::remove_file(dirs.state_dir.join(MOVED_OUT)).ok();
     let signals = Signals::listen().context("listening for signals")?;
     let (text, config, files) = load(&dirs.config_file)?;
     if !telemetry.set(&config.hub.log) {

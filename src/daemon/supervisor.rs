@@ -158,7 +158,7 @@ impl Supervisor {
         let path = self.parts.dirs.config_file.clone();
         let text = file::read(&path).map_err(|error| error.to_string())?;
         let edited = config::edit::set_enabled(&text, name, enabled)?;
-        file::replace(&path, &edited).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        file::replace(&path, &edited, false).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         self.reload().await
     }
 

@@ -1,7 +1,7 @@
 //! MCP servers that their client left behind: `hub doctor --orphans`.
 //!
 //! In: processes without a parent. Out: those that are such servers, and why; their end, if it is wanted. Owns nothing. May
-//! not: take a process for one that has a terminal, belongs to a hub, or may still be spoken to.
+//! not: take a process for one that has a terminal, belongs to a hub, or has somebody at the other end of its pipe.
 
 use std::path::Path;
 
@@ -38,6 +38,8 @@ pub struct Orphan {
     pub command: String,
     /// Why it is taken for one.
     pub why: String,
+    /// Nobody can speak to it. Of one that reads from a socket, as servers of Node programs do, that cannot be seen.
+    pub certain: bool,
     #[serde(skip)]
     tree: Vec<Seen>,
 }
@@ -82,6 +84,7 @@ impl Orphan {
             pss_bytes: strays::memory(&stray.tree),
             command: shown_command(program, args),
             why,
+            certain: stray.stdin == Stdin::DeadPipe,
             tree: stray.tree,
         }
     }

@@ -64,7 +64,7 @@ impl Approvals {
     pub(super) fn server(&self, name: &str) -> Approval {
         if self.disabled.contains(name) {
             Approval::No
-        } else if self.all || self.enabled.contains(name) {
+        } else if self.is_trusted && (self.all || self.enabled.contains(name)) {
             Approval::Yes
         } else {
             Approval::NotAsked
@@ -102,8 +102,14 @@ mod tests {
         };
         assert_eq!(of(json!({})), [NotAsked; 3]);
         assert_eq!(of(json!({"hasTrustDialogAccepted": true})), [Yes, No, NotAsked]);
-        assert_eq!(of(json!({"enabledMcpjsonServers": ["c"]})), [NotAsked, NotAsked, Yes]);
+        assert_eq!(of(json!({"enabledMcpjsonServers": ["c"]})), [NotAsked; 3]);
+        assert_eq!(of(json!({"hasTrustDialogAccepted": true, "enabledMcpjsonServers": ["c"]})), [Yes, No, Yes]);
         fs::write(folder.path().join("settings.json"), "{\"enableAllProjectMcpServers\": true}").expect("written");
-        assert_eq!(of(json!({"disabledMcpjsonServers": ["c"]})), [Yes, Yes, No]);
+        assert_eq!(
+            of(json!({"disabledMcpjsonServers": ["c"]})),
+            [NotAsked, NotAsked, No],
+            "all is all that is trusted"
+        );
+        assert_eq!(of(json!({"hasTrustDialogAccepted": true, "disabledMcpjsonServers": ["c"]})), [Yes, No, No]);
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::clients::{self, Client, Target};
 use crate::config::{Config, Kind, Problem, file};
+use crate::platform::detached::lasting_program;
 use crate::platform::dirs::Dirs;
 
 use super::discover::Home;
@@ -45,7 +46,7 @@ pub fn export(dirs: &Dirs, client: &Client, aggregate: bool) -> Result<Exported,
         let is_grave = |problem: &Problem| problem.kind != Kind::Environment;
         return Err(ExportError::Invalid(loaded.problems.into_iter().filter(is_grave).collect()));
     };
-    let program = std::env::current_exe().map_err(world::Error::Program)?;
+    let program = lasting_program().map_err(world::Error::Program)?;
     let hub = program.to_string_lossy();
     let (named, without_port) = if aggregate {
         (vec![(TOGETHER.to_owned(), url(&config, config.hub.port))], Vec::new())

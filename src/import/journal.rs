@@ -184,8 +184,8 @@ impl Journal {
                 fs::remove_dir_all(self.folder.join(&name)).map_err(self.wrap())?;
             }
         }
-        for id in self.ids()? {
-            let backup = self.open(&id)?;
+        // One that cannot be read is in nobody's way but its own undo's.
+        for backup in self.ids()?.iter().filter_map(|id| self.open(id).ok()) {
             fs::remove_file(backup.folder.join(MANIFEST).with_extension(UNFINISHED)).ok();
             for record in &backup.manifest.files {
                 // As a rule there is none.
@@ -224,7 +224,9 @@ impl Journal {
         write::settle(&folder).map_err(self.wrap())?;
         // Secrets are in them: the oldest go.
         for id in ids.iter().rev().skip(IMPORT_BACKUPS_MAX - 1) {
-            self.open(id)?.forget()?;
+            if let Ok(oldest) = self.open(id) {
+                oldest.forget()?;
+            }
         }
         Ok(Backup { folder, manifest })
     }

@@ -13,6 +13,7 @@ use super::write::{self, Change};
 use crate::clients::{self, Entry, Found, Shape};
 use crate::config::edit;
 use crate::limits::IMPORT_FILE_BYTES_MAX;
+use crate::platform::dirs::MOVED_OUT;
 
 /// How an undo is done.
 #[derive(Debug, Clone, Copy, Default)]
@@ -117,11 +118,17 @@ pub fn undo(state_dir: &Path, how: How) -> Result<Option<Undone>, apply::Error> 
     let undone = Undone { at, was_complete, files, earlier };
     if undone.is_done() && !how.dry_run {
         let folders = backup.manifest.folders.clone();
+        let had_none = |record: &Record| matches!(record.of, Of::Hub { .. }) && record.before.is_none();
+        let moved_out = earlier == 0 && backup.manifest.files.iter().any(had_none);
         // Before the backup goes, so that a kill leaves none; the rest after it, when it holds no backup any more.
         remove_folders(&folders);
         backup.forget()?;
         leave_no_trace(&journal, state_dir);
         remove_folders(&folders);
+        if moved_out && state_dir.exists() {
+            // Only for `hub down`, which keeps the state without it.
+            std::fs::write(state_dir.join(MOVED_OUT), "").ok();
+        }
     }
     Ok(Some(undone))
 }
@@ -146,6 +153,9 @@ enum Error {
 }
 
 fn take_back(backup: &Backup, record: &Record, how: How) -> Result<Outcome, Error> {
+    if record.path.is_symlink() {
+        return Ok(Outcome::Failed { why: "it has become a link since".to_owned() });
+    }
     let now = write::read(&record.path, IMPORT_FILE_BYTES_MAX)?;
     let before = record.before.as_ref().map(|kept| backup.bytes(kept)).transpose()?;
     if now == before {

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use super::discover::{self, Home, Wanted};
 use super::plan::{self, HubToml, Manner, Plan, Sources, World};
 use crate::config::file;
+use crate::platform::detached::lasting_program;
 use crate::platform::dirs::Dirs;
 use crate::store;
 
@@ -44,7 +45,7 @@ pub fn prepare(wanted: &Wanted, manner: Manner, dirs: &Dirs) -> Result<Plan, Err
 pub(super) fn prepare_for(home: &Home, wanted: &Wanted, manner: Manner, dirs: &Dirs) -> Result<Plan, Error> {
     let sources = sources(home, wanted)?;
     let hub = hub_toml(&dirs.config_file)?;
-    let program = std::env::current_exe().map_err(Error::Program)?;
+    let program = lasting_program().map_err(Error::Program)?;
     let remembered = store::ports_in(&dirs.database());
     let host = host(hub.text.as_deref().unwrap_or_default(), &hub.path, &home.home);
     let world = World {
@@ -91,6 +92,8 @@ fn host(text: &str, path: &Path, home: &Path) -> IpAddr {
 fn is_tracked(path: &Path) -> bool {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
     let mut git = Command::new("git");
+    // A repository comes from anybody, and its own configuration names programs for git to run: none of them here.
+    git.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
     git.arg("--literal-pathspecs").arg("-C").arg(folder);
     git.args(["ls-files", "--error-unmatch", "--"]).arg(name);
     // Looking changes nothing, and asks nobody.

@@ -327,7 +327,12 @@ fn response(bytes: &Bytes, found: Found, id: Option<RequestId>) -> Result<Messag
     if found.id.is_some() && id.is_none() && matches!(outcome, Outcome::Result(_)) {
         return bad("`id` must be a string or an integer");
     }
-    Ok(Message::Response(Response { id, outcome, object: found.object }))
+    // Under an escaped key it was not noticed on the way.
+    let object = found.object.or_else(|| match &outcome {
+        Outcome::Result(result) => Object::scan(result),
+        Outcome::Error(_) => None,
+    });
+    Ok(Message::Response(Response { id, outcome, object }))
 }
 
 /// Room for what stands around the params of a line.

@@ -4,7 +4,7 @@
 //! nothing. May not: reorder, reformat or drop what it was not told to.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -17,6 +17,43 @@ use super::scan::{self, Member, NotJson, Walked};
 pub struct Object {
     raw: Bytes,
     members: Vec<Member>,
+}
+
+/// Where each of many edits is, by its key; nothing for a few, which are found faster one by one. A schema of a child may
+/// need as many as it has properties.
+struct Places<'e>(Option<HashMap<&'e str, usize>>);
+
+impl<'e> Places<'e> {
+    fn of<T>(edits: &[(&'e str, Option<T>)]) -> Self {
+        let all = || edits.iter().enumerate().rev().map(|(index, (key, _))| (*key, index)).collect();
+        Self((edits.len() > 16).then(all))
+    }
+}
+
+/// A set of small numbers: a word for those that are common, a list for the others.
+struct Set {
+    low: u64,
+    high: Vec<bool>,
+}
+
+impl Set {
+    fn of(size: usize) -> Self {
+        Self { low: 0, high: vec![false; size.saturating_sub(64)] }
+    }
+
+    fn has(&self, index: usize) -> bool {
+        index.checked_sub(64).map_or_else(|| self.low & (1 << index) != 0, |index| self.high[index])
+    }
+
+    /// Whether it was not there.
+    fn insert(&mut self, index: usize) -> bool {
+        let is_new = !self.has(index);
+        match index.checked_sub(64) {
+            None => self.low |= 1 << index,
+            Some(index) => self.high[index] = true,
+        }
+        is_new
+    }
 }
 
 /// A member that may occur once occurs twice.
@@ -123,6 +160,14 @@ impl Object {
         }
     }
 
+    /// Which of the edits is of this member.
+    fn place<T>(&self, member: &Member, edits: &[(&str, Option<T>)], places: &Places<'_>) -> Option<usize> {
+        match &places.0 {
+            None => edits.iter().position(|(key, _)| self.spells(member, key)),
+            Some(places) => places.get(&*scan::unquote(&self.raw[member.key.clone()])?).copied(),
+        }
+    }
+
     fn find(&self, key: &str) -> Option<&Member> {
         self.members.iter().find(|member| self.spells(member, key))
     }
@@ -154,8 +199,7 @@ impl Object {
 
     /// The parts of the edited object, in order.
     fn walk<'a, T>(&self, edits: &'a [(&str, Option<T>)], mut put: impl FnMut(Part<'_, &'a T>)) {
-        debug_assert!(edits.len() <= 64, "one bit for each edit");
-        let mut set = 0u64;
+        let (mut set, places) = (Set::of(edits.len()), Places::of(edits));
         let mut first = true;
         let mut comma = |put: &mut dyn FnMut(Part<'_, &'a T>)| {
             put(Part::Glue(if std::mem::take(&mut first) { b"{" } else { b"," }));
@@ -163,7 +207,7 @@ impl Object {
         // Untouched neighbours are taken as one range with what stands between them.
         let mut run: Option<Range<usize>> = None;
         for member in &self.members {
-            let Some(index) = edits.iter().position(|(key, _)| self.spells(member, key)) else {
+            let Some(index) = self.place(member, edits, &places) else {
                 run = Some(run.map_or(member.key.start, |run| run.start)..member.value.end);
                 continue;
             };
@@ -172,9 +216,8 @@ impl Object {
                 put(Part::Kept(range));
             }
             // A key that stood twice stands once.
-            let was_set = set & (1 << index) != 0;
-            set |= 1 << index;
-            if let (Some(value), false) = (&edits[index].1, was_set) {
+            let is_first = set.insert(index);
+            if let (Some(value), true) = (&edits[index].1, is_first) {
                 comma(&mut put);
                 put(Part::Kept(member.key.clone()));
                 put(Part::Glue(b":"));
@@ -185,7 +228,7 @@ impl Object {
             comma(&mut put);
             put(Part::Kept(range));
         }
-        let unset = edits.iter().enumerate().filter(|(index, _)| set & (1 << index) == 0).map(|(_, edit)| edit);
+        let unset = edits.iter().enumerate().filter(|(index, _)| !set.has(*index)).map(|(_, edit)| edit);
         for (key, value) in unset {
             if let Some(value) = value {
                 comma(&mut put);
@@ -212,6 +255,11 @@ pub struct Scanned {
 }
 
 impl Scanned {
+    /// How many members were found, those of `_meta` included.
+    pub fn members(&self) -> usize {
+        self.object.members.len() + self.meta.as_ref().map_or(0, |meta| meta.members.len())
+    }
+
     /// Scans an object and its `_meta`; `None` if the text is not an object.
     pub fn scan(raw: &Raw) -> Option<Self> {
         Some(Self::of(Object::scan(raw)?))
@@ -423,6 +471,29 @@ mod tests {
         let object = Object::scan(&raw(r#"{"a":1,"b":2,"\u0061":3}"#)).expect("object");
         assert_eq!(object.edit(&[("a", Some(b"4"))]), r#"{"a":4,"b":2}"#);
         assert_eq!(object.edit(&[("a", None)]), r#"{"b":2}"#);
+    }
+
+    /// As many as a child's schema has properties.
+    #[test]
+    fn many_edits_at_once() {
+        for count in [15, 16, 17, 63, 64, 65, 130, 500] {
+            let keys: Vec<String> = (0..count).map(|number| format!("k{number}")).collect();
+            let old: Vec<String> = keys.iter().map(|key| format!("\"{key}\":0")).collect();
+            // Every third is escaped, and the last ones are new.
+            let old = format!("{{{}}}", old[..count - 3].join(",").replace("\"k3", "\"\\u006b3"));
+            let value = |number: usize| (number.is_multiple_of(2)).then(|| number.to_string());
+            let values: Vec<Option<String>> = (0..count).map(value).collect();
+            let edits: Vec<(&str, Option<&[u8]>)> = keys
+                .iter()
+                .zip(&values)
+                .map(|(key, value)| (key.as_str(), value.as_ref().map(String::as_bytes)))
+                .collect();
+            let edited = Object::scan(&raw(&old)).expect("object").edit(&edits);
+            let tree: serde_json::Value = serde_json::from_slice(&edited).expect("valid");
+            let wanted: serde_json::Map<_, _> =
+                (0..count).step_by(2).map(|number| (format!("k{number}"), number.into())).collect();
+            assert_eq!(tree, serde_json::Value::Object(wanted), "{count}");
+        }
     }
 
     proptest! {

@@ -14,6 +14,9 @@ use directories::BaseDirs;
 /// The longest path of a unix socket that all systems take (macOS: 104 bytes with the NUL).
 const SOCKET_PATH_BYTES_MAX: usize = 103;
 
+/// A file in the state folder that says: an undo took the configuration back, and nobody has started hub since.
+pub const MOVED_OUT: &str = "moved-out";
+
 /// Where everything is. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dirs {

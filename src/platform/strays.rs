@@ -64,6 +64,8 @@ mod linux {
 
     /// Processes that take over those whose parent ends, besides the first of all.
     const REAPERS: [&str; 6] = ["systemd", "init", "tini", "dumb-init", "s6-svscan", "runit"];
+    /// Programs that are the first of all in a container, and clients with living servers of their own.
+    const CLIENTS: [&str; 9] = ["node", "bun", "deno", "python", "python3", "claude", "codex", "gemini", "opencode"];
 
     /// All strays of this user, oldest first. Blocks for some milliseconds.
     pub fn strays(variables: &[&'static str]) -> Vec<Stray> {
@@ -75,7 +77,8 @@ mod linux {
         for stat in &mine {
             below.entry(stat.ppid).or_default().push(stat);
         }
-        let mut names: HashMap<u32, bool> = HashMap::from([(1, true)]);
+        let first = procfs::name(1).is_none_or(|name| !CLIENTS.contains(&name.as_str()));
+        let mut names: HashMap<u32, bool> = HashMap::from([(1, first)]);
         let is_reaper = |pid: u32| {
             *names.entry(pid).or_insert_with(|| procfs::name(pid).is_some_and(|name| REAPERS.contains(&name.as_str())))
         };

@@ -513,18 +513,20 @@ impl Instance {
         };
         let known = self.lists.get(kind).map(|known| known.digest);
         // Sessions of an earlier run know the list of that run; this child never said that it changed.
-        if std::mem::take(&mut self.recalled[kind as usize]) && known.is_some_and(|digest| digest != admitted.digest) {
+        let is_first = std::mem::take(&mut self.recalled[kind as usize]);
+        if is_first && known.is_some_and(|digest| digest != admitted.digest) {
             let now = self.now();
             self.mux.lists_changed(kind, now);
         }
-        if known != Some(admitted.digest) {
+        let is_new = known != Some(admitted.digest);
+        if is_new {
             self.world.keep_list(&self.spec, kind, list);
             self.lists = Arc::new(self.lists.with(kind, admitted));
             self.mux.set_read_only(self.lists.read_only.clone());
-            if kind == ListKind::Tools {
-                self.lists.complain(&self.spec.name);
-            }
             self.publish();
+        }
+        if kind == ListKind::Tools && (is_first || is_new) {
+            self.lists.complain(&self.spec.name);
         }
     }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::platform::dirs::Dirs;
+use crate::platform::dirs::{Dirs, MOVED_OUT};
 use crate::platform::sockets::{ControlSocket, control_owner};
 
 use super::manager::Service;
@@ -47,8 +47,14 @@ pub fn needed(dirs: &Dirs) -> Vec<Kept> {
     needed
 }
 
+/// Whether an undo took everything back, and hub did not start since. Without its word, no hub.toml means nothing: it may
+/// lie elsewhere, or be gone for a moment.
+pub fn is_moved_out(dirs: &Dirs) -> bool {
+    dirs.state_dir.join(MOVED_OUT).exists()
+}
+
 /// The files of a stopped daemon, by name: nothing else in the state folder is touched.
-const FILES: [&str; 6] = ["hub.db", "hub.db-wal", "hub.db-shm", "hub.db-journal", "hub.log", "hub.log.1"];
+const FILES: [&str; 7] = ["hub.db", "hub.db-wal", "hub.db-shm", "hub.db-journal", "hub.log", "hub.log.1", MOVED_OUT];
 
 /// Removes what a daemon made for itself, then the folders that are empty, those above them in the home folder included.
 /// Does nothing when something is [`needed`]. Gives what is still there: it is not hub's, or cannot be removed.

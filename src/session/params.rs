@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use crate::limits::SCANNED_MEMBERS_KEPT_MAX;
 use crate::mcp::splice::{Object, Scanned};
 use crate::mcp::{Message, Method, Raw, RequestId};
 use crate::server::Hints;
@@ -62,7 +63,9 @@ impl Params {
     /// The raw text, for sending it on as a call, and what the instance must know of it.
     pub fn into_call(self) -> (Option<Raw>, Hints) {
         let hints = self.hints();
-        (self.raw, Hints { scanned: self.scanned, ..hints })
+        // It stays as long as the call, and no budget counts it: of an unusual object it is found again when needed.
+        let scanned = self.scanned.filter(|scanned| scanned.members() <= SCANNED_MEMBERS_KEPT_MAX);
+        (self.raw, Hints { scanned, ..hints })
     }
 
     /// A raw member.

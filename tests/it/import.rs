@@ -401,3 +401,21 @@ fn a_folder_of_a_project_stands_for_the_project() {
     fs::create_dir(user.path("project/src/.git")).expect("made");
     assert!(!found("project/src/deep"), "a repository within is a project of its own");
 }
+
+/// A repository's own configuration names programs, and a repository may come from anybody.
+#[test]
+fn nothing_of_a_repository_is_run() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.git_add("project", &[".mcp.json"]);
+    let ran = user.path("ran");
+    let program = user.path("monitor");
+    user.write("monitor", format!("#!/bin/sh\n: > '{}'\n", ran.display()).as_bytes());
+    user.chmod("monitor", 0o755);
+    let config = fs::read_to_string(user.path("project/.git/config")).expect("text");
+    let monitor = format!("{config}[core]\n\tfsmonitor = {}\n", program.display());
+    user.write("project/.git/config", monitor.as_bytes());
+    let said = user.run(&["import", "--dry-run"]);
+    assert!(said.stdout.contains("npx a-mcp"), "{said:?}");
+    assert!(!ran.exists());
+}

@@ -23,7 +23,7 @@ fn crowd() -> User {
         );
         user.write(&format!("projects/p{n:02}/.mcp.json"), file.as_bytes());
         folders.push(format!(
-            "{:?}: {{\"enabledMcpjsonServers\": [\"s{n}\"]}}",
+            "{:?}: {{\"hasTrustDialogAccepted\": true, \"enabledMcpjsonServers\": [\"s{n}\"]}}",
             user.path(&format!("projects/p{n:02}")).display().to_string()
         ));
     }

@@ -238,8 +238,13 @@ fn down_removes_only_its_own() {
     let mine = newcomer.hub.path("home/.local/state/hub/notes.txt");
     std::fs::write(&mine, "mine").expect("a file");
     std::fs::remove_file(&config).expect("removed");
+    let database = newcomer.hub.path("home/.local/state/hub/hub.db");
+    let said = newcomer.run(&["down"]);
+    assert!(said.contains("what is kept") && database.exists(), "a hub.toml that is gone may come back: {said}");
+    // The word of an undo that took everything back.
+    std::fs::write(newcomer.hub.path("home/.local/state/hub/moved-out"), "").expect("a file");
     let said = newcomer.run(&["down"]);
     assert!(said.contains(".local/state/hub") && !said.contains("nothing of hub is left"), "{said}");
-    assert!(mine.exists() && !newcomer.hub.path("home/.local/state/hub/hub.db").exists());
+    assert!(mine.exists() && !database.exists());
     newcomer.hub.wait_nothing_left(patience());
 }
