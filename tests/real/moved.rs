@@ -39,10 +39,12 @@ impl Home {
         home.json("project/.claude/settings.local.json", &json!({ "enabledMcpjsonServers": ["memory"] }));
         home.json("team/.mcp.json", &json!({ "mcpServers": { "everything": everything, "memory": memory } }));
         let trusted = json!({ "hasTrustDialogAccepted": true });
+        // Of a project that is not at hand, only what was approved moves.
+        let approved = json!({ "hasTrustDialogAccepted": true, "enabledMcpjsonServers": ["everything", "memory"] });
         let claude = json!({
             "numStartups": 7,
             "mcpServers": { "everything": everything },
-            "projects": { (project.clone()): trusted, team: trusted },
+            "projects": { (project.clone()): trusted, team: approved },
         });
         home.json(".claude.json", &claude);
         home.json(".gemini/settings.json", &json!({ "mcpServers": { "all of it": everything } }));
