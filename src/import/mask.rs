@@ -34,6 +34,7 @@ const SECRET_NAMES: &[&str] = &[
     "connectionstring",
     "pat",
     "pass",
+    "pin",
     "pwd",
     "key",
 ];
@@ -89,11 +90,29 @@ pub fn command_line(command: &str, args: &[String]) -> String {
     let mut words = vec![quoted(&value(command))];
     let mut secret_next = false;
     for arg in args {
-        let shown = if secret_next && !is_reference(arg) { MASK.to_owned() } else { argument(arg) };
-        secret_next = is_flag(arg) && !arg.contains('=') && is_secret_name(arg);
+        let shown = if secret_next && !is_reference(arg) {
+            MASK.to_owned()
+        } else {
+            short(arg).unwrap_or_else(|| argument(arg))
+        };
+        secret_next = is_flag(arg) && !arg.contains('=') && (is_secret_name(arg) || is_short(arg));
         words.push(quoted(&shown));
     }
     words.join(" ")
+}
+
+/// Letters of flags that mean a password, a key, a token, a secret or a header somewhere.
+const SHORT_SECRETS: [char; 6] = ['p', 'P', 'k', 't', 's', 'H'];
+
+fn is_short(arg: &str) -> bool {
+    arg.strip_prefix('-').is_some_and(|letter| letter.len() == 1 && letter.starts_with(SHORT_SECRETS))
+}
+
+/// A password right behind the letter of its flag, as `-pPASSWORD`; none if the argument is no such thing.
+fn short(arg: &str) -> Option<String> {
+    let letter = arg.strip_prefix('-')?.strip_prefix('p')?;
+    let sign = if letter.starts_with('=') { "=" } else { "" };
+    (!letter.is_empty()).then(|| format!("-p{sign}{MASK}"))
 }
 
 fn is_flag(arg: &str) -> bool {
@@ -209,7 +228,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     let parts = || lower.split(|c: char| !c.is_ascii_alphanumeric());
     SECRET_NAMES.iter().any(|secret| match *secret {
         // Too short to be looked for inside of words: `path`, `monkey`, `author`, `sessions`.
-        "pat" | "pass" | "pwd" | "key" | "auth" | "private" | "session" | "dsn" => parts().any(|part| {
+        "pat" | "pass" | "pin" | "pwd" | "key" | "auth" | "private" | "session" | "dsn" => parts().any(|part| {
             part == *secret || part.strip_suffix(*secret).is_some_and(|_| *secret == "key" && part != "monkey")
         }),
         secret => lower.contains(secret),
