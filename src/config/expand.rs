@@ -149,6 +149,25 @@ impl Template {
     pub(super) fn expand_path(&self, lookup: &Lookup<'_>) -> Result<PathBuf, Vec<Missing>> {
         self.expand(lookup).map(|text| lookup.base.join(text))
     }
+
+    /// The path as it may be said: `~` and what it is relative to looked up, references as they are written. What they
+    /// hold may be a secret.
+    pub(super) fn show_path(&self, lookup: &Lookup<'_>) -> String {
+        let mut text = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Home => text.push_str(&lookup.home.to_string_lossy()),
+                Part::Var { name, default: None } => text.push_str(&format!("${{{name}}}")),
+                Part::Var { name, default: Some(default) } => text.push_str(&format!("${{{name}:-{default}}}")),
+                Part::File(path) => text.push_str(&format!("${{file:{path}}}")),
+            }
+        }
+        if matches!(self.0.first(), Some(Part::Var { .. } | Part::File(_))) {
+            return text; // it may well be absolute
+        }
+        lookup.base.join(text).display().to_string()
+    }
 }
 
 impl Part {

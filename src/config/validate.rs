@@ -229,10 +229,11 @@ impl Resolver<'_> {
     /// The variables of an env file; none when it cannot be used.
     fn env_file(&mut self, template: &At<Template>) -> Option<BTreeMap<String, String>> {
         let path = self.path("env_file", template)?;
+        let shown = template.value.show_path(&self.lookup);
         let text = match (self.lookup.read)(&path) {
             Ok(text) => text,
             Err(error) => {
-                self.lack(template.line, format!("`env_file`: {} cannot be read: {error}", path.display()), None);
+                self.lack(template.line, format!("`env_file`: {shown} cannot be read: {error}"), None);
                 return None;
             }
         };
@@ -240,7 +241,7 @@ impl Resolver<'_> {
             Ok(found) => Some(found),
             Err(faults) => {
                 for (line, what) in faults {
-                    self.lack(template.line, format!("`env_file`: {}:{line}: {what}", path.display()), None);
+                    self.lack(template.line, format!("`env_file`: {shown}:{line}: {what}"), None);
                 }
                 None
             }
@@ -270,7 +271,9 @@ fn resolve(name: &ServerName, draft: Draft, context: &Context<'_>, report: &mut 
     };
     if let Some(cwd) = cwd.as_ref().filter(|cwd| !(context.is_dir)(cwd)) {
         let line = draft.cwd.as_ref().map_or(0, |at| at.line);
-        resolver.lack(line, format!("`cwd`: folder {} does not exist", cwd.display()), None);
+        let written = draft.cwd.as_ref().map(|at| at.value.show_path(&resolver.lookup));
+        let shown = written.unwrap_or_else(|| cwd.display().to_string());
+        resolver.lack(line, format!("`cwd`: folder {shown} does not exist"), None);
     }
     let cwd = cwd.unwrap_or_default();
     let command = draft.command.as_ref().and_then(|template| {

@@ -48,6 +48,25 @@ command = "x"
 }
 
 #[test]
+fn a_path_is_said_as_it_is_written_where_a_secret_may_be_in_it() {
+    let text = r#"
+[servers.file]
+command = "x"
+env_file = "${file:token}.env"
+[servers.variable]
+command = "x"
+cwd = "~/${TOKEN}/${HOME_OF:-none}"
+"#;
+    assert_eq!(
+        bad(text),
+        [
+            ":4: servers.file: `env_file`: ${file:token}.env cannot be read: entity not found".to_owned(),
+            ":7: servers.variable: `cwd`: folder /home/me/${TOKEN}/${HOME_OF:-none} does not exist".to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn what_a_server_lacks_fails_it_alone_and_is_no_fault_of_the_text() {
     let text = r#"
 [servers.good]
