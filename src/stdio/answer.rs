@@ -78,8 +78,8 @@ impl Refused {
     }
 
     /// The same as the answer to a request.
-    pub(super) fn into_answer(self, id: &RequestId) -> Answer {
-        Bytes::from(message::response_pieces(id, &Outcome::Error(self.error)).concat()).into()
+    pub(super) fn to_answer(&self, id: &RequestId) -> Answer {
+        Bytes::from(message::response_pieces(id, &Outcome::Error(self.error.clone())).concat()).into()
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use hyper::{Method, StatusCode};
 use tokio::time::sleep;
 
 use crate::limits;
@@ -18,7 +18,7 @@ use super::pipes::Closed;
 use super::post::reopen;
 use super::relay::Relay;
 use super::session::{LAST_EVENT_ID, Opened, headers};
-use super::way::{longer, request};
+use super::way::{Errand, longer};
 
 /// Listens until the client is done.
 pub(super) async fn run(relay: Arc<Relay>) {
@@ -26,7 +26,7 @@ pub(super) async fn run(relay: Arc<Relay>) {
     loop {
         let Some(opened) = relay.session.opened().await else { return };
         let looks = relay.way.looks();
-        match relay.way.send(get(&opened, resume.as_ref())).await {
+        match relay.way.send(&get(&opened, resume.as_ref())).await {
             Ok(response) if response.status() == StatusCode::OK => {
                 let events = Events::of(response);
                 match pass_on(&relay, events, &mut resume).await {
@@ -54,11 +54,10 @@ pub(super) async fn run(relay: Arc<Relay>) {
     }
 }
 
-fn get(opened: &Arc<Opened>, resume: Option<&Bytes>) -> hyper::Request<http_body_util::Full<Bytes>> {
-    let mut get = request(Method::GET, Bytes::new());
-    *get.headers_mut() = headers(Some(opened));
+fn get(opened: &Arc<Opened>, resume: Option<&Bytes>) -> Errand {
+    let mut get = Errand::get(headers(Some(opened)));
     if let Some(id) = resume.and_then(|id| HeaderValue::from_bytes(id).ok()) {
-        get.headers_mut().insert(LAST_EVENT_ID, id);
+        get.headers.insert(LAST_EVENT_ID, id);
     }
     get
 }

@@ -3,9 +3,9 @@
 //! In: the request. Out: its notifications; its end, when the client or the server wants it. Owns nothing. May not: tell
 //! the client of a hub that came back, except that everything may have changed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use hyper::Method as Verb;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
 use crate::limits;
@@ -15,51 +15,28 @@ use crate::mcp::{Line, Method, Outcome, Raw, meta, scan};
 use crate::session::Params;
 
 use super::answer::{Answer, Ended, follow};
+use super::calls::Call;
+use super::exchange::unanswered;
 use super::modern::headers;
-use super::post::unanswered;
-use super::relay::{Call, Relay};
-use super::way::{longer, request};
+use super::relay::Relay;
+use super::way::{Errand, longer};
 
 /// Listens until the client does not want to any more, or hub says that there is nothing to listen to.
-pub(super) async fn run(
-    relay: &Relay,
-    call: &Call,
-    body: Bytes,
-    params: Params,
-    room: Option<OwnedSemaphorePermit>,
-) -> Option<Answer> {
-    tokio::select! {
-        () = call.cancelled.cancelled() => None,
-        end = Box::pin(listen(relay, call, body, &params, room)) => end,
-    }
-}
-
-async fn listen(
-    relay: &Relay,
-    call: &Call,
-    body: Bytes,
-    params: &Params,
-    room: Option<OwnedSemaphorePermit>,
-) -> Option<Answer> {
-    let said = headers(&call.method, params, &relay.mirrors);
-    let post = || {
-        let mut request = request(Verb::POST, body.clone());
-        *request.headers_mut() = said.clone();
-        request
-    };
-    let (mut room, mut pause) = (room, limits::STDIO_RETRY_FIRST);
+pub(super) async fn run(relay: Arc<Relay>, call: Arc<Call>, mut errand: Errand, params: Params) -> Option<Answer> {
+    errand.headers = headers(&call.method, &params, &relay.mirrors);
+    let mut pause = limits::STDIO_RETRY_FIRST;
     // It was acknowledged once; how it ended last.
     let (mut acknowledged, mut end) = (false, None);
     loop {
-        let response = match relay.way.deliver(post, true, !acknowledged).await {
+        errand.revive = !acknowledged;
+        let response = match relay.way.deliver(&mut errand).await {
             Ok(response) => response,
             Err(fault) if !acknowledged => return Some(unanswered(&call.id, &fault)),
             // Nobody is there to listen to; somebody will be.
             Err(_) => continue,
         };
-        drop(room.take());
         if acknowledged && response.status().is_success() {
-            changed(relay, call, params).await;
+            changed(&relay, &call, &params).await;
         }
         let (mut greeted, mut taken_down) = (false, false);
         let look = |message: &Message| {
@@ -77,7 +54,7 @@ async fn listen(
             // hub stops, or the server is gone: which of the two shows when hub is asked again.
             Ended::Answered(answer) if greeted && is_result(&answer.line) => end = Some(answer),
             Ended::Answered(answer) => return Some(end.unwrap_or(answer)),
-            Ended::Refused(refused) => return Some(end.unwrap_or_else(|| refused.into_answer(&call.id))),
+            Ended::Refused(refused) => return Some(end.unwrap_or_else(|| refused.to_answer(&call.id))),
             Ended::Silently => {}
         }
         acknowledged |= greeted;

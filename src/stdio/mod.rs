@@ -5,7 +5,9 @@
 //! into payloads, hold a queue without a bound, or repeat a call that may have run.
 
 mod answer;
+mod calls;
 mod events;
+mod exchange;
 mod get;
 mod listen;
 mod modern;

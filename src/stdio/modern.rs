@@ -1,14 +1,12 @@
 //! Requests of the modern revision (2026-07-28): each stands for itself, with headers that mirror what it says.
 //!
-//! In: a request. Out: its answer, as one line. Owns the table of arguments that are mirrored. May not: send a request
-//! again that may have had an effect, or keep anything else between two requests.
+//! In: a request. Out: its headers. Owns the table of arguments that are mirrored. May not: send anything but the question
+//! for that table, or keep anything else between two requests.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use hyper::Method as Verb;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bridge::headers::{HeaderTable, encode_header_value};
 use crate::limits;
@@ -18,11 +16,12 @@ use crate::mcp::splice::Object;
 use crate::mcp::{Method, Outcome, Raw, RequestId, meta, scan};
 use crate::session::Params;
 
-use super::answer::{Answer, Ended, follow, may_have_run};
-use super::post::{may_repeat, unanswered};
-use super::relay::{Call, Relay};
+use super::answer::{Ended, Refused, follow};
+use super::calls::Call;
+use super::exchange::Dress;
+use super::relay::Relay;
 use super::session::{self, PROTOCOL_VERSION};
-use super::way::request;
+use super::way::Errand;
 
 /// Names the method of a request.
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -41,56 +40,35 @@ impl Mirrors {
     }
 }
 
-/// One request, to its answer.
-pub(super) async fn run(
-    relay: &Relay,
-    call: &Call,
-    body: Bytes,
+/// How a modern request is dressed.
+pub(super) struct Modern {
+    relay: Arc<Relay>,
+    call: Arc<Call>,
     params: Params,
-    room: Option<OwnedSemaphorePermit>,
-) -> Option<Answer> {
-    tokio::select! {
-        // Its connection goes with it, and that cancels it.
-        () = call.cancelled.cancelled() => None,
-        answer = Box::pin(exchange(relay, call, body, &params, room)) => answer,
+    /// The tools were asked for what they mirror.
+    learned: bool,
+}
+
+impl Modern {
+    pub(super) fn new(relay: Arc<Relay>, call: Arc<Call>, params: Params) -> Self {
+        Self { relay, call, params, learned: false }
     }
 }
 
-async fn exchange(
-    relay: &Relay,
-    call: &Call,
-    body: Bytes,
-    params: &Params,
-    room: Option<OwnedSemaphorePermit>,
-) -> Option<Answer> {
-    let (again, mut room, mut repeated, mut learned) = (may_repeat(&call.method), room, false, false);
-    loop {
-        let said = headers(&call.method, params, &relay.mirrors);
-        let post = || {
-            let mut request = request(Verb::POST, body.clone());
-            *request.headers_mut() = said.clone();
-            request
-        };
-        let response = match relay.way.deliver(post, again, true).await {
-            Ok(response) => response,
-            Err(fault) => return Some(unanswered(&call.id, &fault)),
-        };
-        drop(room.take());
-        match follow(response, Some(&call.id), &relay.output, &mut None, |_| true).await {
-            Ended::Answered(answer) => return Some(answer),
-            Ended::Closed => return None,
-            // Refused before it ran: an argument is mirrored that was not when this was last looked at.
-            Ended::Refused(refused)
-                if call.method == Method::ToolsCall
-                    && refused.code() == Some(HEADER_MISMATCH)
-                    && !std::mem::replace(&mut learned, true) =>
-            {
-                learn(relay, params).await;
-            }
-            Ended::Refused(refused) => return Some(refused.into_answer(&call.id)),
-            Ended::Silently if again && !std::mem::replace(&mut repeated, true) => {}
-            Ended::Silently => return Some(may_have_run(&call.id)),
+impl Dress for Modern {
+    async fn headers(&mut self) -> HeaderMap {
+        headers(&self.call.method, &self.params, &self.relay.mirrors)
+    }
+
+    /// An argument may be mirrored that was not when this was last looked at.
+    async fn mend(&mut self, refused: &Refused) -> bool {
+        let mends = self.call.method == Method::ToolsCall
+            && refused.code() == Some(HEADER_MISMATCH)
+            && !std::mem::replace(&mut self.learned, true);
+        if mends {
+            learn(&self.relay, &self.params).await;
         }
+        mends
     }
 }
 
@@ -145,13 +123,8 @@ async fn page(relay: &Relay, params: &Params, cursor: Option<Raw>) -> Option<Obj
     let asked = asked.edit(&[("_meta", Some(&claims)), ("cursor", cursor.as_deref())]);
     let id = RequestId::from_raw(Bytes::from_static(b"\"hub-connect-tools\""))?;
     let body = message::request_bytes(&id, &Method::ToolsList, Some(&asked));
-    let said = headers(&Method::ToolsList, params, &relay.mirrors);
-    let post = || {
-        let mut request = request(Verb::POST, body.clone());
-        *request.headers_mut() = said.clone();
-        request
-    };
-    let response = relay.way.deliver(post, true, true).await.ok()?;
+    let mut errand = Errand::post(headers(&Method::ToolsList, params, &relay.mirrors), body);
+    let response = relay.way.deliver(&mut errand).await.ok()?;
     let Ended::Answered(answer) = follow(response, Some(&id), &relay.output, &mut None, |_| false).await else {
         return None;
     };

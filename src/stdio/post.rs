@@ -6,17 +6,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderValue};
-use hyper::{Method as Verb, StatusCode};
+use hyper::header::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::mcp::error::Reason;
-use crate::mcp::{ErrorObject, Method, RequestId, message};
+use crate::mcp::RequestId;
+use crate::mcp::message::Message;
 
 use super::answer::{Answer, Ended, Refused, follow, may_have_run, refused};
-use super::relay::{Call, Relay};
-use super::session::{LAST_EVENT_ID, Opened, headers};
-use super::way::{Fault, request};
+use super::calls::Call;
+use super::exchange::{Dress, unanswered};
+use super::relay::Relay;
+use super::session::{Opened, headers};
+use super::way::Errand;
 
 /// How often a request is sent for which hub knows no session.
 const SESSIONS_TRIED_MAX: usize = 3;
@@ -41,189 +42,105 @@ impl Aside {
     }
 }
 
-/// Whether a request may arrive twice (DESIGN 5): it reads, or leaves things as they are the second time.
-pub(super) fn may_repeat(method: &Method) -> bool {
-    method.list_kind().is_some()
-        || matches!(
-            method,
-            Method::Initialize
-                | Method::Ping
-                | Method::Discover
-                | Method::PromptsGet
-                | Method::ResourcesRead
-                | Method::Subscribe
-                | Method::Unsubscribe
-                | Method::Complete
-                | Method::SetLevel
-                | Method::TasksGet
-                | Method::TasksList
-                | Method::TasksResult
-        )
-}
-
-/// The error for a request that hub did not get, or whose answer did not come.
-pub(super) fn unanswered(id: &RequestId, fault: &Fault) -> Answer {
-    match fault {
-        Fault::NotSent(why) => {
-            let error = ErrorObject::internal(Reason::ServerUnavailable, format!("hub cannot be reached: {why}"));
-            message::error_bytes(Some(id), &error).into()
-        }
-        Fault::Broken(_) => may_have_run(id),
-    }
-}
-
 /// Opens the session.
-pub(super) async fn initialize(
-    relay: &Relay,
-    call: &Call,
-    body: Bytes,
-    room: Option<OwnedSemaphorePermit>,
-) -> Option<Answer> {
-    let (given, answer) = open(relay, &body, Some(&call.id)).await;
-    drop(room);
+pub(super) async fn initialize(relay: Arc<Relay>, call: Arc<Call>, errand: Errand) -> Option<Answer> {
+    open(&relay, errand, Some(&call.id)).await
+}
+
+/// Sends `initialize` and keeps what hub says to it. The answer, if there is an id to say it to.
+async fn open(relay: &Relay, mut errand: Errand, id: Option<&RequestId>) -> Option<Answer> {
+    errand.headers = headers(None);
+    let (given, answer) = match relay.way.deliver(&mut errand).await {
+        Ok(response) => {
+            let given = response.headers().clone();
+            match follow(response, id, &relay.output, &mut None, |_| false).await {
+                Ended::Answered(answer) => (given, Some(answer)),
+                Ended::Refused(refused) => (HeaderMap::new(), id.map(|id| refused.to_answer(id))),
+                Ended::Silently | Ended::Closed => (HeaderMap::new(), id.map(may_have_run)),
+            }
+        }
+        Err(fault) => (HeaderMap::new(), id.map(|id| unanswered(id, &fault))),
+    };
     relay.session.answered(&given, answer.as_ref().map(|answer| &answer.line));
     answer
-}
-
-/// Sends `initialize`. The headers of the answer, and the answer.
-async fn open(relay: &Relay, body: &Bytes, id: Option<&RequestId>) -> (HeaderMap, Option<Answer>) {
-    let post = || {
-        let mut request = request(Verb::POST, body.clone());
-        *request.headers_mut() = headers(None);
-        request
-    };
-    let response = match relay.way.deliver(post, true, true).await {
-        Ok(response) => response,
-        Err(fault) => return (HeaderMap::new(), id.map(|id| unanswered(id, &fault))),
-    };
-    let given = response.headers().clone();
-    match follow(response, id, &relay.output, &mut None, |_| false).await {
-        Ended::Answered(answer) => (given, Some(answer)),
-        Ended::Refused(refused) => (HeaderMap::new(), id.map(|id| refused.into_answer(id))),
-        Ended::Silently | Ended::Closed => (HeaderMap::new(), id.map(may_have_run)),
-    }
 }
 
 /// Opens another session like the lost one, unless somebody else does so already.
 pub(super) async fn reopen(relay: &Relay, lost: &Arc<Opened>) {
     let Some(initialize) = relay.session.lost(lost) else { return };
     tracing::info!("hub has forgotten the session: it is opened again");
-    let (given, answer) = open(relay, &initialize, None).await;
-    relay.session.answered(&given, answer.as_ref().map(|answer| &answer.line));
+    open(relay, Errand::post(HeaderMap::new(), initialize), None).await;
     for told in relay.session.restate() {
         send(relay, &told).await.ok();
     }
 }
 
-/// One request of the session.
-pub(super) async fn call(
-    relay: &Relay,
-    call: &Call,
-    body: Bytes,
-    room: Option<OwnedSemaphorePermit>,
-) -> Option<Answer> {
-    let (again, mut room, mut repeated) = (may_repeat(&call.method), room, false);
-    for _ in 0..SESSIONS_TRIED_MAX {
-        let opened = relay.session.opened().await;
-        let post = || {
-            let mut request = request(Verb::POST, body.clone());
-            *request.headers_mut() = headers(opened.as_ref());
-            request
-        };
-        let response = match relay.way.deliver(post, again, true).await {
-            Ok(response) => response,
-            Err(fault) => return Some(unanswered(&call.id, &fault)),
-        };
-        drop(room.take());
-        let mut resume = None;
-        let mut ended = follow(response, Some(&call.id), &relay.output, &mut resume, |_| true).await;
-        if matches!(ended, Ended::Silently) && resume.is_some() && !call.cancelled.is_cancelled() {
-            ended = resumed(relay, call, opened.as_ref(), &mut resume).await;
-        }
-        match (ended, &opened) {
-            (Ended::Answered(answer), _) => return Some(answer),
-            (Ended::Closed, _) => return None,
-            (Ended::Refused(refused), Some(opened)) if refused.is_unknown_session() => reopen(relay, opened).await,
-            (Ended::Refused(refused), _) => return Some(refused.into_answer(&call.id)),
-            (Ended::Silently, _) if call.cancelled.is_cancelled() => return None,
-            (Ended::Silently, _) if again && !std::mem::replace(&mut repeated, true) => {}
-            (Ended::Silently, _) => return Some(may_have_run(&call.id)),
-        }
-    }
-    Some(may_have_run(&call.id))
+/// How a request of the session is dressed.
+pub(super) struct InSession {
+    relay: Arc<Relay>,
+    opened: Option<Arc<Opened>>,
+    tried: usize,
 }
 
-/// Goes on with a stream that broke, for as long as hub has more of it.
-async fn resumed(relay: &Relay, call: &Call, opened: Option<&Arc<Opened>>, resume: &mut Option<Bytes>) -> Ended {
-    loop {
-        let Some(from) = resume.as_ref().and_then(|id| HeaderValue::from_bytes(id).ok()) else {
-            return Ended::Silently;
-        };
-        let get = || {
-            let mut request = request(Verb::GET, Bytes::new());
-            *request.headers_mut() = headers(opened);
-            request.headers_mut().insert(LAST_EVENT_ID, from.clone());
-            request
-        };
-        // After this much patience of its own, a hub that is away does not have the stream any more.
-        let response = match relay.way.deliver(get, true, true).await {
-            Ok(response) if response.status() == StatusCode::OK => response,
-            Ok(_) | Err(_) => return Ended::Silently,
-        };
-        let before = resume.clone();
-        match follow(response, Some(&call.id), &relay.output, resume, |_| true).await {
-            // Progress was made: there may be more.
-            Ended::Silently if *resume != before && !call.cancelled.is_cancelled() => {}
-            ended => return ended,
-        }
+impl InSession {
+    pub(super) fn new(relay: Arc<Relay>) -> Self {
+        Self { relay, opened: None, tried: 0 }
+    }
+}
+
+impl Dress for InSession {
+    async fn headers(&mut self) -> HeaderMap {
+        self.opened = self.relay.session.opened().await;
+        self.tried += 1;
+        headers(self.opened.as_ref())
+    }
+
+    async fn mend(&mut self, refused: &Refused) -> bool {
+        let lost = refused.is_unknown_session() && self.tried < SESSIONS_TRIED_MAX;
+        let Some(opened) = self.opened.as_ref().filter(|_| lost) else { return false };
+        reopen(&self.relay, opened).await;
+        true
     }
 }
 
 /// An array of messages. Each request in it that gets no answer gets an error.
-pub(super) async fn batch(relay: &Relay, asked: &[RequestId], body: Bytes, room: Option<OwnedSemaphorePermit>) {
-    let opened = relay.session.opened().await;
-    let post = || {
-        let mut request = request(Verb::POST, body.clone());
-        *request.headers_mut() = headers(opened.as_ref());
-        request
-    };
-    let mut left: Vec<RequestId> = asked.to_vec();
-    let ended = match relay.way.deliver(post, false, true).await {
+pub(super) async fn batch(relay: Arc<Relay>, asked: Vec<Arc<Call>>, mut errand: Errand) {
+    errand.headers = headers(relay.session.opened().await.as_ref());
+    errand.again = false;
+    let has_requests = !asked.is_empty();
+    let mut left = asked;
+    let ended = match relay.way.deliver(&mut errand).await {
         Ok(response) => {
-            drop(room);
-            let answered = |message: &message::Message| {
-                if let message::Message::Response(response) = message {
-                    left.retain(|id| response.id.as_ref() != Some(id));
+            let answered = |message: &Message| {
+                if let Message::Response(response) = message {
+                    let answers = |call: &mut Arc<Call>| response.id.as_ref() == Some(&call.id);
+                    left.extract_if(.., answers).for_each(|call| relay.calls.finish(&call));
                 }
                 true
             };
-            follow(response, None, &relay.output, &mut None, answered).await
+            Ok(follow(response, None, &relay.output, &mut None, answered).await)
         }
-        Err(fault) => {
-            for id in &left {
-                relay.answer_with(unanswered(id, &fault)).await;
-            }
-            return;
-        }
+        Err(fault) => Err(fault),
     };
+    left.iter().for_each(|call| relay.calls.finish(call));
     match ended {
-        Ended::Answered(answers) => relay.answer_with(answers).await,
+        Ok(Ended::Answered(answers)) => relay.answer_with(answers).await,
+        Ok(Ended::Closed) => {}
         // There is no request in it that could be answered, and silence would leave its sender in the dark.
-        Ended::Refused(refused) if asked.is_empty() => {
+        Ok(Ended::Refused(refused)) if !has_requests => {
             relay.say(Bytes::from([b"{\"jsonrpc\":\"2.0\",\"error\":", &refused.error[..], b"}"].concat())).await;
         }
-        Ended::Refused(refused) => {
-            for id in &left {
-                let error = crate::mcp::Outcome::Error(refused.error.clone());
-                relay.say(Bytes::from(message::response_pieces(id, &error).concat())).await;
+        unsaid => {
+            for call in left.iter().filter(|call| !call.cancelled.is_cancelled()) {
+                relay
+                    .answer_with(match &unsaid {
+                        Ok(Ended::Refused(refused)) => refused.to_answer(&call.id),
+                        Ok(_) => may_have_run(&call.id),
+                        Err(fault) => unanswered(&call.id, fault),
+                    })
+                    .await;
             }
         }
-        Ended::Silently => {
-            for id in &left {
-                relay.answer_with(may_have_run(id)).await;
-            }
-        }
-        Ended::Closed => {}
     }
 }
 
@@ -261,13 +178,9 @@ pub(super) async fn aside(relay: &Relay, body: Bytes) {
 
 /// Sends a message of the session; the error, if hub answers with one.
 async fn send(relay: &Relay, body: &Bytes) -> Result<(), Option<Refused>> {
-    let opened = relay.session.opened().await;
-    let post = || {
-        let mut request = request(Verb::POST, body.clone());
-        *request.headers_mut() = headers(opened.as_ref());
-        request
-    };
-    match relay.way.deliver(post, true, false).await {
+    let headers = headers(relay.session.opened().await.as_ref());
+    let mut errand = Errand { revive: false, ..Errand::post(headers, body.clone()) };
+    match relay.way.deliver(&mut errand).await {
         Ok(response) if response.status().is_success() => Ok(()),
         Ok(response) => Err(Some(refused(response).await)),
         Err(fault) => {
@@ -283,9 +196,7 @@ pub(super) async fn end_session(relay: &Relay) {
         return;
     }
     let Some(opened) = relay.session.opened().await else { return };
-    let mut delete = request(Verb::DELETE, Bytes::new());
-    *delete.headers_mut() = headers(Some(&opened));
-    if let Err(fault) = relay.way.send(delete).await {
+    if let Err(fault) = relay.way.send(&Errand::delete(headers(Some(&opened)))).await {
         tracing::debug!("the session is left to expire: {fault}");
     }
 }

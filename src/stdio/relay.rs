@@ -1,43 +1,31 @@
 //! Every message of the client on its way to hub.
 //!
-//! In: lines. Out: requests under way, each a task; lines to the client. Owns the table of what is in flight. May not: wait
+//! In: lines. Out: requests under way, each a task; lines to the client. Owns what runs for the client. May not: wait
 //! for an answer before it reads on, except for room.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use crate::limits;
-use crate::mcp::error::Reason;
 use crate::mcp::message::{self, Body, Message, NotAMessage, Notification, Request};
-use crate::mcp::{ErrorObject, Method, Outcome, RequestId};
+use crate::mcp::splice::array as array_of;
+use crate::mcp::{ErrorObject, Method, Outcome, RequestId, scan};
 use crate::session::Params;
 use crate::tasks::Scope;
 
 use super::answer::Answer;
-use super::modern::Mirrors;
+use super::calls::{Call, Calls};
+use super::modern::{Mirrors, Modern};
 use super::pipes::{Input, Output, Said};
-use super::post::{self, Aside};
+use super::post::{self, Aside, InSession};
 use super::session::Session;
-use super::way::Way;
-use super::{get, listen, modern};
-
-/// A request in flight.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) id: RequestId,
-    pub(super) method: Method,
-    is_modern: bool,
-    /// The client does not want the answer any more.
-    pub(super) cancelled: CancellationToken,
-    /// It is over.
-    pub(super) done: CancellationToken,
-}
+use super::way::{Errand, Way};
+use super::{exchange, get, listen};
 
 /// What wants no answer, with its share of the room for bytes.
 type Waiting = (Aside, Option<OwnedSemaphorePermit>);
@@ -49,7 +37,7 @@ pub(super) struct Relay {
     pub(super) output: Output,
     pub(super) session: Session,
     pub(super) mirrors: Mirrors,
-    calls: Mutex<HashMap<RequestId, Arc<Call>>>,
+    pub(super) calls: Calls,
     /// Room for the bytes of requests that hub has not begun to answer, and of what wants no answer.
     sent: Arc<Semaphore>,
     /// What wants no answer, in its order. `None` when the client is done.
@@ -69,7 +57,7 @@ impl Relay {
             output,
             session: Session::new(),
             mirrors: Mirrors::default(),
-            calls: Mutex::default(),
+            calls: Calls::default(),
             sent: Arc::new(Semaphore::new(limits::STDIO_SENT_BYTES_MAX)),
             asides: Mutex::new(Some(asides)),
             is_listening: AtomicBool::new(false),
@@ -109,39 +97,33 @@ impl Relay {
     async fn request(self: &Arc<Self>, request: Request, line: Bytes) {
         let params = Params::read(request.params);
         let is_modern = params.claims_modern();
-        let call = match self.begin(request.id, request.method, is_modern) {
+        let id = request.id;
+        let call = match self.calls.begin(id.clone(), request.method, is_modern) {
             Ok(call) => call,
-            Err(error) => return self.say(error).await,
+            Err(error) => return self.say(message::error_bytes(Some(&id), &error)).await,
         };
         if call.method == Method::Ping && !is_modern && !self.session.is_begun() {
             // A stdio server answers it even before `initialize`; hub has no session to answer it for.
-            self.finish(&call);
-            return self.say(Bytes::from(message::response_pieces(&call.id, &Outcome::empty()).concat())).await;
+            self.calls.finish(&call);
+            return self.say(Bytes::from(message::response_pieces(&id, &Outcome::empty()).concat())).await;
         }
-        let room = self.room(&line).await;
-        let relay = self.clone();
+        let (relay, errand) = (self.clone(), self.errand(line).await);
         match call.method {
             Method::Listen if is_modern => {
-                self.answer(&self.streams, call.clone(), async move {
-                    listen::run(&relay, &call, line, params, room).await
-                });
+                self.answer(&self.streams, call.clone(), listen::run(relay, call, errand, params));
             }
             _ if is_modern => {
-                self.answer(&self.working, call.clone(), async move {
-                    modern::run(&relay, &call, line, params, room).await
-                });
+                let dress = Modern::new(relay.clone(), call.clone(), params);
+                self.answer(&self.working, call.clone(), exchange::run(relay, call, errand, dress));
             }
             Method::Initialize => {
-                self.session.begin(&line);
-                self.answer(
-                    &self.working,
-                    call.clone(),
-                    async move { post::initialize(&relay, &call, line, room).await },
-                );
+                self.session.begin(&errand.body);
+                self.answer(&self.working, call.clone(), post::initialize(relay, call, errand));
             }
             _ => {
                 self.session.remember(&call.method, &params);
-                self.answer(&self.working, call.clone(), async move { post::call(&relay, &call, line, room).await });
+                let dress = InSession::new(relay.clone());
+                self.answer(&self.working, call.clone(), exchange::run(relay, call, errand, dress));
             }
         }
     }
@@ -149,9 +131,8 @@ impl Relay {
     async fn notification(self: &Arc<Self>, note: Notification, line: Bytes) {
         let params = Params::read(note.params);
         if note.method == Method::Cancelled {
-            let call =
-                params.get("requestId").and_then(RequestId::from_raw).and_then(|id| self.calls().get(&id).cloned());
-            if let Some(call) = call {
+            let id = params.get("requestId").and_then(RequestId::from_raw);
+            if let Some(call) = id.and_then(|id| self.calls.get(&id)) {
                 call.cancelled.cancel();
                 // A modern request ends with its connection.
                 if !call.is_modern {
@@ -168,17 +149,33 @@ impl Relay {
         }
     }
 
-    /// An array of messages (2025-03-26 only). hub decides whether it takes it.
+    /// An array of messages (2025-03-26 only). hub decides whether it takes it; what there is no place for goes without.
     async fn batch(self: &Arc<Self>, elements: &[Result<Message, NotAMessage>], line: Bytes) {
-        let asked: Vec<RequestId> = elements
-            .iter()
-            .filter_map(|element| match element {
-                Ok(Message::Request(request)) => Some(request.id.clone()),
-                _ => None,
-            })
-            .collect();
-        let (relay, room) = (self.clone(), self.room(&line).await);
-        spawn(&self.working, "batch", async move { post::batch(&relay, &asked, line, room).await });
+        let (mut calls, mut refused, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let array = scan::text(&line).map(|text| line.slice(text)).unwrap_or_default();
+        for (element, raw) in elements.iter().zip(message::elements(&array)) {
+            match element {
+                Ok(Message::Request(request)) => {
+                    match self.calls.begin(request.id.clone(), request.method.clone(), false) {
+                        Ok(call) => {
+                            calls.push(call);
+                            left.push(raw);
+                        }
+                        Err(error) => refused.push(message::error_bytes(Some(&request.id), &error)),
+                    }
+                }
+                _ => left.push(raw),
+            }
+        }
+        let line = if refused.is_empty() { line } else { array_of(&left) };
+        let is_all = !refused.is_empty() && left.is_empty();
+        for error in refused {
+            self.say(error).await;
+        }
+        if !is_all {
+            let errand = self.errand(line).await;
+            spawn(&self.working, "batch", post::batch(self.clone(), calls, errand));
+        }
     }
 
     /// Starts what brings about an answer; sends it.
@@ -190,9 +187,18 @@ impl Relay {
     ) {
         let relay = self.clone();
         spawn(scope, "call", async move {
-            let answer = Box::pin(work).await;
-            // First: its id may be used again as soon as it is answered.
-            relay.finish(&call);
+            let cut = async {
+                call.cancelled.cancelled().await;
+                // Any other is told by a message that it is cancelled, and ends by itself.
+                if !call.is_modern {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let answer = tokio::select! {
+                () = cut => None,
+                answer = Box::pin(work) => answer,
+            };
+            relay.calls.finish(&call);
             if let Some(answer) = answer.filter(|_| !call.cancelled.is_cancelled()) {
                 relay.answer_with(answer).await;
             }
@@ -236,42 +242,22 @@ impl Relay {
         }
     }
 
-    /// Waits for room for a request. hub begins to answer within seconds, which makes room.
+    /// A message on its way, once there is room for it.
+    async fn errand(&self, line: Bytes) -> Errand {
+        Errand { room: self.room(&line).await, ..Errand::post(HeaderMap::new(), line) }
+    }
+
+    /// Waits for room for a message. hub begins to answer within seconds, which makes room.
     async fn room(&self, line: &Bytes) -> Option<OwnedSemaphorePermit> {
         let size = u32::try_from(line.len().min(limits::STDIO_SENT_BYTES_MAX)).unwrap_or(u32::MAX);
         self.sent.clone().acquire_many_owned(size).await.ok()
-    }
-
-    fn begin(&self, id: RequestId, method: Method, is_modern: bool) -> Result<Arc<Call>, Bytes> {
-        let mut calls = self.calls();
-        if calls.contains_key(&id) {
-            let why = "Invalid request: a request with this id is in flight";
-            return Err(message::error_bytes(Some(&id), &ErrorObject::invalid_request(why)));
-        }
-        if calls.len() >= limits::STDIO_CALLS_MAX {
-            let why = format!("More than {} requests are in flight.", limits::STDIO_CALLS_MAX);
-            return Err(message::error_bytes(Some(&id), &ErrorObject::internal(Reason::Overloaded, why)));
-        }
-        let (cancelled, done) = (CancellationToken::new(), CancellationToken::new());
-        let call = Arc::new(Call { id: id.clone(), method, is_modern, cancelled, done });
-        calls.insert(id, call.clone());
-        Ok(call)
-    }
-
-    fn finish(&self, call: &Call) {
-        self.calls().remove(&call.id);
-        call.done.cancel();
-    }
-
-    fn calls(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Call>>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets what is in flight finish for a while, then ends everything.
     pub(super) async fn drain(&self, grace: Duration) {
         drop(self.asides.lock().unwrap_or_else(PoisonError::into_inner).take());
         if !self.working.join(grace).await {
-            tracing::debug!("{} requests were in flight when the client left", self.calls().len());
+            tracing::debug!("{} requests were in flight when the client left", self.calls.count());
         }
         self.working.stop(limits::STDIO_LAST_WORDS).await;
         self.streams.stop(limits::STDIO_LAST_WORDS).await;

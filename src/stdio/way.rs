@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderValue};
-use hyper::{Method, Request, Response, Uri};
+use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use crate::config::name_hint;
@@ -38,6 +38,37 @@ pub(super) enum Fault {
     /// The connection broke before the response: it may have arrived.
     #[error("the connection to hub broke: {0}")]
     Broken(hyper::Error),
+}
+
+/// A request to hub, and what may be done to get it there. Its path is what [`Way`] knows.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// It may arrive twice.
+    pub(super) again: bool,
+    /// A hub that is gone is started for it.
+    pub(super) revive: bool,
+    /// Its share of the room for bytes, given back when hub begins to answer.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl Errand {
+    /// Says something to hub: again until it arrives, unless told otherwise.
+    pub(super) fn post(headers: HeaderMap, body: Bytes) -> Self {
+        Self { method: Method::POST, headers, body, again: true, revive: true, room: None }
+    }
+
+    /// Asks for a stream.
+    pub(super) fn get(headers: HeaderMap) -> Self {
+        Self { method: Method::GET, ..Self::post(headers, Bytes::new()) }
+    }
+
+    /// Gives something back.
+    pub(super) fn delete(headers: HeaderMap) -> Self {
+        Self { method: Method::DELETE, ..Self::post(headers, Bytes::new()) }
+    }
 }
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -88,21 +119,21 @@ impl Way {
         })
     }
 
-    /// Sends a request until it arrives, or hub stays away for too long. `again`: it may arrive twice. `revive`: a hub that
-    /// is gone is started for it.
-    pub(super) async fn deliver(
-        &self,
-        request: impl Fn() -> Request<Full<Bytes>>,
-        again: bool,
-        revive: bool,
-    ) -> Result<Response<Incoming>, Fault> {
+    /// Sends a request until it arrives, or hub stays away for too long.
+    pub(super) async fn deliver(&self, errand: &mut Errand) -> Result<Response<Incoming>, Fault> {
+        let response = self.delivered(errand).await?;
+        drop(errand.room.take());
+        Ok(response)
+    }
+
+    async fn delivered(&self, errand: &Errand) -> Result<Response<Incoming>, Fault> {
         let start = Instant::now();
         let (mut pause, mut broke) = (limits::STDIO_RETRY_FIRST, false);
         loop {
             let looks = self.looks.load(Ordering::Acquire);
-            let fault = match self.send(request()).await {
+            let fault = match self.send(errand).await {
                 // It was refused before anybody looked at it.
-                Ok(response) if response.status() == hyper::StatusCode::SERVICE_UNAVAILABLE => {
+                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
                     if start.elapsed() >= limits::STDIO_HUB_PATIENCE {
                         return Ok(response);
                     }
@@ -111,7 +142,9 @@ impl Way {
                     continue;
                 }
                 Ok(response) => return Ok(response),
-                Err(Fault::Broken(error)) if again && !std::mem::replace(&mut broke, true) => Fault::Broken(error),
+                Err(Fault::Broken(error)) if errand.again && !std::mem::replace(&mut broke, true) => {
+                    Fault::Broken(error)
+                }
                 Err(Fault::Broken(error)) => return Err(Fault::Broken(error)),
                 Err(fault) => fault,
             };
@@ -121,15 +154,18 @@ impl Way {
             }
             sleep(pause).await;
             pause = longer(pause);
-            if let Err(error) = self.look(looks, revive && waited >= limits::STDIO_REVIVE_AFTER).await {
+            if let Err(error) = self.look(looks, errand.revive && waited >= limits::STDIO_REVIVE_AFTER).await {
                 return Err(Fault::NotSent(error.to_string()));
             }
         }
     }
 
     /// Sends a request once, over a connection that is idle or a new one.
-    pub(super) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fault> {
+    pub(super) async fn send(&self, errand: &Errand) -> Result<Response<Incoming>, Fault> {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut request = Request::new(Full::new(errand.body.clone()));
+        *request.method_mut() = errand.method.clone();
+        request.headers_mut().clone_from(&errand.headers);
         request.headers_mut().insert(HOST, place.host);
         *request.uri_mut() = self.uri.clone();
         while let Some(mut sender) = self.idle_one() {
@@ -220,13 +256,6 @@ async fn about(dirs: &Dirs) -> Result<About, client::Error> {
 /// The pause after this one.
 pub(super) fn longer(pause: Duration) -> Duration {
     (pause * 2).min(limits::STDIO_RETRY_LONGEST)
-}
-
-/// A request without a path: [`Way`] knows it.
-pub(super) fn request(method: Method, body: Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    request
 }
 
 impl Place {

@@ -180,6 +180,36 @@ fn a_batch() {
     assert_eq!(newer.response(100)["error"]["code"], -32600, "{newer:?}", newer = newer.lines());
 }
 
+/// A batch takes as many places as it holds requests. hub is stopped, so only the bridge can have refused anything.
+#[test]
+fn batches_are_counted() {
+    const PLACES: i64 = 1024;
+    let hub = Hub::start(Setup::one());
+    let bridge = Bridge::open(&hub, &["a"], L1, &json!({}));
+    hub.signal(Signal::SIGSTOP);
+    let ids: Vec<i64> = (10_000..11_100).collect();
+    for ids in ids.chunks(99) {
+        let pings = ids.iter().map(|id| json!({"jsonrpc": "2.0", "id": id, "method": "ping"}));
+        let batch: Vec<Value> = pings.chain([json!({"jsonrpc": "2.0", "method": "x/y"})]).collect();
+        bridge.write(&Value::from(batch).to_string());
+    }
+    let refused = "More than 1024 requests are in flight.";
+    for id in [10_000 + PLACES, 11_099, bridge.begin("ping", &json!({}))] {
+        assert_eq!(bridge.response(id)["error"]["message"], refused);
+    }
+    hub.signal(Signal::SIGCONT);
+    for (id, place) in ids.iter().zip(0..) {
+        let answer = bridge.response(*id);
+        assert_eq!(answer.get("result").is_some(), place < PLACES, "{answer}");
+    }
+    assert_eq!(bridge.request("ping", &json!({})), json!({}), "there is room again");
+    bridge.write(r#"[{"jsonrpc":"2.0","id":7,"method":"ping"},{"jsonrpc":"2.0","id":7,"method":"ping"}]"#);
+    eventually("both are answered", || {
+        let answers = bridge.lines().into_iter().filter(|message| message["id"] == 7);
+        (answers.filter(|answer| answer["error"]["code"] == -32600).count() == 1).then_some(())
+    });
+}
+
 /// Answers come as they are ready, each to its own request.
 #[test]
 fn many_at_once() {
