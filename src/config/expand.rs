@@ -158,9 +158,9 @@ impl Template {
             match part {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Home => text.push_str(&lookup.home.to_string_lossy()),
-                Part::Var { name, default: None } => text.push_str(&format!("${{{name}}}")),
-                Part::Var { name, default: Some(default) } => text.push_str(&format!("${{{name}:-{default}}}")),
-                Part::File(path) => text.push_str(&format!("${{file:{path}}}")),
+                Part::Var { name, default: None } => text.extend(["${", name, "}"]),
+                Part::Var { name, default: Some(default) } => text.extend(["${", name, ":-", default, "}"]),
+                Part::File(path) => text.extend(["${file:", path, "}"]),
             }
         }
         if matches!(self.0.first(), Some(Part::Var { .. } | Part::File(_))) {

@@ -56,5 +56,6 @@ mod status;
 mod streams;
 mod subscriptions;
 mod support;
+mod systemd;
 mod tasks;
 mod up;
