@@ -358,5 +358,7 @@ pub const ADD_LOOK_EVERY: Duration = Duration::from_millis(50);
 pub const DOCTOR_DISK_BYTES_MIN: u64 = 200 << 20;
 /// More bytes of logs than this, and `hub doctor` says so.
 pub const DOCTOR_LOG_BYTES_MAX: u64 = 1 << 30;
+/// Copies of one server that `hub doctor` names on its page, one line each.
+pub const DOCTOR_COPIES_SHOWN_MAX: usize = 12;
 /// A server that was left behind has this long to leave before it is killed.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(3);

@@ -9,14 +9,26 @@ use crate::platform::dirs::Dirs;
 
 use super::Finding;
 
-pub(super) fn copies(dirs: &Dirs) -> Vec<Finding> {
+/// What the files of clients say.
+#[derive(Default)]
+pub(super) struct Clients {
+    pub(super) findings: Vec<Finding>,
+    /// By server of hub.toml: who still starts one, as `CLIENT (FILE)`.
+    pub(super) copying: BTreeMap<String, Vec<String>>,
+}
+
+pub(super) fn look(dirs: &Dirs) -> Clients {
     const ABOUT: &str = "clients";
+    let mut looked = Clients::default();
     let files = match connected(dirs) {
         Ok(files) => files,
-        Err(error) => return vec![Finding::warn(ABOUT, format!("the clients cannot be looked at: {error}"))],
+        Err(error) => {
+            looked.findings.push(Finding::warn(ABOUT, format!("the clients cannot be looked at: {error}")));
+            return looked;
+        }
     };
     let mut through: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut findings = Vec::new();
+    let Clients { findings, copying } = &mut looked;
     for file in &files {
         if let Some(why) = &file.unreadable {
             findings.push(Finding::warn(ABOUT, format!("{} ({}): {why}", file.client.title, file.path.display())));
@@ -25,7 +37,14 @@ pub(super) fn copies(dirs: &Dirs) -> Vec<Finding> {
         for entry in &file.entries {
             match &entry.link {
                 Link::Hub { .. } => *through.entry(file.client.title).or_default() += 1,
-                Link::Copy { .. } => copies.push(format!("`{}`", entry.name)),
+                Link::Copy { server } => {
+                    copies.push(format!("`{}`", entry.name));
+                    let who = format!("{} ({})", file.client.title, file.path.display());
+                    let all = copying.entry(server.clone()).or_default();
+                    if !all.contains(&who) {
+                        all.push(who);
+                    }
+                }
                 Link::Own | Link::Other { .. } => {}
             }
         }
@@ -45,5 +64,5 @@ pub(super) fn copies(dirs: &Dirs) -> Vec<Finding> {
         let shown: Vec<String> = through.iter().map(|(client, count)| format!("{client} ({count})")).collect();
         findings.insert(0, Finding::ok(ABOUT, format!("through hub: {}", shown.join(", "))));
     }
-    findings
+    looked
 }

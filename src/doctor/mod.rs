@@ -5,10 +5,12 @@
 
 pub mod causes;
 mod clients;
+pub mod copies;
 mod files;
 pub mod orphans;
 mod path;
 mod running;
+mod same;
 mod servers;
 
 use serde::Serialize;
@@ -45,11 +47,14 @@ pub struct Finding {
     /// Lines that belong to it, as the end of stderr.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<String>,
+    /// Processes of clients that it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<copies::RunningCopy>,
 }
 
 impl Finding {
     fn new(about: impl Into<String>, level: Level, what: impl Into<String>) -> Self {
-        Self { about: about.into(), level, what: what.into(), hint: None, lines: Vec::new() }
+        Self { about: about.into(), level, what: what.into(), hint: None, lines: Vec::new(), copies: Vec::new() }
     }
 
     fn ok(about: impl Into<String>, what: impl Into<String>) -> Self {
@@ -103,7 +108,9 @@ pub async fn examine(dirs: &Dirs) -> Vec<Finding> {
     findings.extend(running::ports(&scene));
     findings.extend(path::drift(&scene).await);
     findings.extend(servers::all(&scene));
-    findings.extend(clients::copies(dirs));
+    let clients = clients::look(dirs);
+    findings.extend(clients.findings);
+    findings.extend(copies::findings(&scene, &clients.copying));
     findings.extend(orphans::finding(scene.config()));
     findings
 }

@@ -42,6 +42,12 @@ pub(super) fn dependent<'a>(line: Line<'a, '_>, exists: &dyn Fn(&str) -> bool) -
     inspect(line, exists, DEPTH_MAX)
 }
 
+/// Whether a command means something else in another folder. `exists` says whether a relative path is there.
+pub fn depends_on_folder(command: &str, args: &[String], exists: &dyn Fn(&str) -> bool) -> bool {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    dependent(Line { command, args: &args }, exists).is_some()
+}
+
 /// Whether a variable's value is a relative path (or a list that begins with one).
 pub(super) fn relative_value(value: &str) -> bool {
     value.split([':', ';']).any(explicit)

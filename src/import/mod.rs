@@ -31,6 +31,7 @@ mod write;
 
 pub use apply::{Done, Error as ApplyError, apply};
 pub use connected::{Link, LinkedEntry, LinkedFile, connected};
+pub use cwd::depends_on_folder;
 pub use discover::{Error as DiscoverError, Home, Wanted as Selection};
 pub use export::{ExportError, Exported, export};
 pub use mask::command_line as shown_command;

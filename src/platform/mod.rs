@@ -16,6 +16,7 @@ pub mod output;
 pub mod pipe;
 pub mod process;
 pub mod process_info;
+pub mod processes;
 mod procfs;
 pub mod rlimits;
 pub mod shell_path;

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -202,7 +202,7 @@ impl ExitWatch {
         match self {
             #[cfg(target_os = "linux")]
             Self::PidFd(fd) => loop {
-                match ready!(fd.poll_read_ready(cx)) {
+                match std::task::ready!(fd.poll_read_ready(cx)) {
                     Ok(_) if has_ended(pid) => return Poll::Ready(()),
                     Ok(mut guard) => guard.clear_ready(),
                     // The runtime is shutting down; nobody will poll again.

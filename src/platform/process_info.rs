@@ -44,6 +44,12 @@ pub fn ticks_per_second() -> u64 {
     system::ticks_per_second()
 }
 
+/// Size of a page of memory, in bytes.
+#[cfg(target_os = "linux")]
+pub(super) fn page_bytes() -> u64 {
+    system::page_bytes()
+}
+
 #[cfg(target_os = "linux")]
 mod system {
     use std::collections::HashMap;
@@ -134,7 +140,7 @@ mod system {
         }
     }
 
-    fn page_bytes() -> u64 {
+    pub(super) fn page_bytes() -> u64 {
         known(SysconfVar::PAGE_SIZE).unwrap_or(4096)
     }
 
@@ -156,16 +162,16 @@ mod system {
     use super::TreeUsage;
 
     pub(super) fn trees(roots: &[u32], _run_id: &str, _with_pss: bool) -> HashMap<u32, TreeUsage> {
-        let mut system = System::new();
+        let Ok(mut system) = System::new() else { return HashMap::new() };
         system.refresh_processes(ProcessesToUpdate::All, true);
         roots.iter().map(|&root| (root, tree(&system, root))).collect()
     }
 
     pub(super) fn one(pid: u32) -> TreeUsage {
-        let mut system = System::new();
+        let mut usage = TreeUsage::default();
+        let Ok(mut system) = System::new() else { return usage };
         let pid = Pid::from_u32(pid);
         system.refresh_processes(ProcessesToUpdate::Some(&[pid]), true);
-        let mut usage = TreeUsage::default();
         if let Some(process) = system.process(pid) {
             add(&mut usage, process);
         }

@@ -106,6 +106,9 @@ mod linux {
     /// The command line of a process, word by word; empty for one that ended or may not be looked at.
     pub(in super::super) fn command(pid: u32) -> Vec<String> {
         let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if text.is_empty() {
+            return Vec::new();
+        }
         let words = text.strip_suffix(b"\0").unwrap_or(&text).split(|byte| *byte == 0);
         words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }

@@ -41,6 +41,16 @@ pub enum Stdin {
     Other,
 }
 
+/// Processes that take over those whose parent ends, besides the first of all.
+const REAPERS: [&str; 6] = ["systemd", "init", "tini", "dumb-init", "s6-svscan", "runit"];
+/// Programs that are the first of all in a container, and clients with living servers of their own.
+const CLIENTS: [&str; 9] = ["node", "bun", "deno", "python", "python3", "claude", "codex", "gemini", "opencode"];
+
+/// Whether a process of this name takes over those whose parent ends.
+pub(super) fn takes_over(pid: u32, name: &str) -> bool {
+    if pid == 1 { !CLIENTS.contains(&name) } else { REAPERS.contains(&name) }
+}
+
 #[cfg(target_os = "linux")]
 pub use linux::{end, memory, strays};
 
@@ -60,12 +70,7 @@ mod linux {
     use super::super::family::{self, Scan, Seen, variable};
     use super::super::process_info::ticks_per_second;
     use super::super::procfs::{self, Stat};
-    use super::{Stdin, Stray};
-
-    /// Processes that take over those whose parent ends, besides the first of all.
-    const REAPERS: [&str; 6] = ["systemd", "init", "tini", "dumb-init", "s6-svscan", "runit"];
-    /// Programs that are the first of all in a container, and clients with living servers of their own.
-    const CLIENTS: [&str; 9] = ["node", "bun", "deno", "python", "python3", "claude", "codex", "gemini", "opencode"];
+    use super::{Stdin, Stray, takes_over};
 
     /// All strays of this user, oldest first. Blocks for some milliseconds.
     pub fn strays(variables: &[&'static str]) -> Vec<Stray> {
@@ -77,12 +82,9 @@ mod linux {
         for stat in &mine {
             below.entry(stat.ppid).or_default().push(stat);
         }
-        let first = procfs::name(1).is_none_or(|name| !CLIENTS.contains(&name.as_str()));
-        let mut names: HashMap<u32, bool> = HashMap::from([(1, first)]);
-        let is_reaper = |pid: u32| {
-            *names.entry(pid).or_insert_with(|| procfs::name(pid).is_some_and(|name| REAPERS.contains(&name.as_str())))
-        };
-        let mut is_reaper = is_reaper;
+        let mut known: HashMap<u32, bool> = HashMap::new();
+        let mut is_reaper =
+            |pid: u32| *known.entry(pid).or_insert_with(|| takes_over(pid, &procfs::name(pid).unwrap_or_default()));
         let orphans: Vec<&Stat> = mine
             .iter()
             .copied()

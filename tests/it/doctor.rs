@@ -9,6 +9,7 @@ use crate::support::{Fake, Hub, Setup, Value, eventually, json, procs, stays};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -153,6 +154,121 @@ fn copies_of_clients() {
     let warned = find(&findings, "clients", "warn");
     assert!(warned["what"].to_string().contains("`mine`") && hint(&warned).contains("`hub import`"), "{warned}");
     assert!(find(&findings, "clients", "ok")["what"].to_string().contains("Claude Code (1)"));
+}
+
+/// A client that started its servers before hub took them over, or does so still.
+struct Client(std::process::Child);
+
+impl Client {
+    /// A shell by another name; its stdin, a pipe, is that of what it starts.
+    fn starts(hub: &Hub, name: &str, env: &[(&str, &str)], words: &str) -> Self {
+        let program = hub.path(name);
+        if !program.exists() {
+            let shell = std::fs::canonicalize("/bin/sh").expect("a shell");
+            std::os::unix::fs::symlink(shell, &program).expect("a link");
+        }
+        let mut command = Command::new(&program);
+        let known = hub.command();
+        command.env_clear().envs(known.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(env.iter().copied()).current_dir(hub.path("home")).stdin(Stdio::piped()).stdout(Stdio::null());
+        // Without `<&3` a shell gives a job in the background no stdin.
+        command.args(["-c", &format!("exec 3<&0; {words} <&3 3<&- & wait")]);
+        Self(command.spawn().expect("started"))
+    }
+
+    /// A program that shows itself as npm does: its title over the whole command line.
+    fn titled(hub: &Hub, title: &str) -> Self {
+        let mut command = Command::new("cat");
+        command.arg0(title).current_dir(hub.path("home")).stdin(Stdio::piped()).stdout(Stdio::null());
+        Self(command.spawn().expect("started"))
+    }
+}
+
+impl Drop for Client {
+    /// The pipe is closed with it, at which what it started ends.
+    fn drop(&mut self) {
+        procs::signal(self.0.id(), Signal::SIGKILL);
+        drop(self.0.stdin.take());
+        self.0.wait().expect("reaped");
+    }
+}
+
+/// What doctor says of copies of a server that run.
+fn running_copies(hub: &Hub, server: &str) -> Vec<Value> {
+    let (_, findings) = findings(hub);
+    let copies = findings.iter().filter_map(|finding| finding["copies"].as_array()).flatten();
+    copies.filter(|copy| copy["server"] == server).cloned().collect()
+}
+
+/// What runs beside hub's own: by its command line, in whatever form it shows itself, and by nothing less.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
+fn copies_that_run() {
+    let package = format!("@test/copies-mcp@{}", std::process::id());
+    let hub = Hub::start(
+        Setup::of([
+            Fake::new("a").arg("--tag", "s3cret-of-a").key("env", "{ ACCOUNT = \"work\" }"),
+            Fake::new("b").command("npx", &["-y", &package, "stdio"]).lazy(),
+        ])
+        .impatient(),
+    );
+    hub.wait_state("a", "ready");
+    assert_eq!(running_copies(&hub, "a"), Vec::<Value>::new(), "hub's own is none");
+    let server =
+        format!("{} --tag a --tag s3cret-of-a --journal {}", fake_server().display(), hub.path("a.journal").display());
+    // Other arguments, another account, a command that only has these words in it.
+    let _others = [
+        Client::starts(&hub, "claude", &[("ACCOUNT", "work")], &format!("{server} --tag more")),
+        Client::starts(&hub, "claude", &[("ACCOUNT", "home")], &server),
+        Client::starts(&hub, "claude", &[], &server),
+        Client::titled(&hub, &format!("npm exec {package}")),
+        Client::titled(&hub, &format!("npm exec {package} stdio more")),
+    ];
+    let client = Client::starts(&hub, "claude", &[("ACCOUNT", "work")], &server);
+    // Through a shell, as some editors do.
+    let editor = Client::starts(&hub, "editor", &[("ACCOUNT", "work")], &format!("sh -c '{server}; true'"));
+    let titled = Client::titled(&hub, &format!("npm exec {package} stdio"));
+
+    let copies = eventually("both copies are seen", || {
+        let copies = running_copies(&hub, "a");
+        (copies.len() == 2).then_some(copies)
+    });
+    for (client, name) in [(&client, "claude"), (&editor, "editor")] {
+        let copy = copies.iter().find(|copy| copy["client"]["name"] == name);
+        let copy = copy.unwrap_or_else(|| panic!("none of {name} in {copies:?}"));
+        assert_eq!(copy["client"]["pid"], client.0.id());
+        assert!(copy["rss_bytes"].as_u64() > Some(1 << 20) && copy["processes"] == 1, "{copy}");
+        assert!(copy["age_seconds"].as_u64() < Some(60), "{copy}");
+    }
+    assert!(copies.iter().all(|copy| copy["pid"] != hub.child_pid("a")), "{copies:?}");
+    let of_npx = running_copies(&hub, "b");
+    assert_eq!((of_npx.len(), &of_npx[0]["pid"]), (1, &titled.0.id().into()), "{of_npx:?}");
+    assert_eq!(of_npx[0]["client"]["pid"], std::process::id(), "{of_npx:?}");
+
+    let (code, _) = findings(&hub);
+    assert_eq!(code, 0, "they are no failure");
+    let page = hub.run(&["doctor"]).stdout;
+    for said in ["2 copies of `a`", "1 copy of `b`", "started by claude (pid", "restart claude, editor: it runs what"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    assert!(!page.contains("s3cret"), "{page}");
+    // A file that still starts it: there is more to do than to restart.
+    let entry = json!({"command": "npx", "args": ["-y", package, "stdio"]});
+    std::fs::write(hub.path("home/.claude.json"), json!({"mcpServers": {"mine": entry}}).to_string()).expect("a file");
+    let page = hub.run(&["doctor"]).stdout;
+    assert!(page.contains("`hub import` moves what still starts it: Claude Code ("), "{page}");
+
+    // Without its client it is an orphan, and no copy that a restart of somebody would end.
+    let mut client = client;
+    let left = copies.iter().find(|copy| copy["client"]["name"] == "claude").expect("seen")["pid"].clone();
+    let pipe = client.0.stdin.take();
+    procs::signal(client.0.id(), Signal::SIGKILL);
+    client.0.wait().expect("reaped");
+    let copies = running_copies(&hub, "a");
+    assert!(copies.len() == 1 && copies[0]["client"]["name"] == "editor", "{copies:?}");
+    assert!(procs::is_alive(u32::try_from(left.as_u64().expect("a pid")).expect("a pid")));
+    drop((pipe, client, editor, titled));
+    eventually("nobody has one", || (running_copies(&hub, "a").is_empty()).then_some(()));
 }
 
 /// A process that was left behind: a stand-in for a server, whose parent and whose client are gone.
