@@ -21,6 +21,10 @@ pub struct Client {
     pub expansion: Expansion,
     /// How it wants an entry that points at hub.
     pub http: HttpForm,
+    /// The variable in which it tells its servers the folder of the project.
+    pub tells_project: Option<&'static str>,
+    /// Whether it asks before it starts a server of a project's file, and remembers the answer in its own.
+    pub asks_approval: bool,
 }
 
 /// One file of a client, or one family of files.
@@ -219,6 +223,16 @@ pub enum Literal {
 // === impl Place ===
 
 impl Place {
+    /// Where an entry of a project alone stands in this file of the user's; none if it holds no such entries.
+    pub fn local(&self, project: &str, name: &str) -> Option<Vec<String>> {
+        let path = self.shape.entries.iter().find_map(|entries| match entries {
+            Entries::Map(path) if path.contains(&"*") => Some(*path),
+            Entries::Map(_) | Entries::List(_) => None,
+        })?;
+        let keys = path.iter().map(|key| if *key == "*" { project } else { key });
+        Some(keys.chain([name]).map(str::to_owned).collect())
+    }
+
     /// Where the place lies, or `None` if it lies nowhere (its variable is not set, no project is looked at).
     ///
     /// A `*` of [`Place::path`] stays in the answer, as (part of) a component: the caller lists the folder before it and

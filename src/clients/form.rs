@@ -17,8 +17,19 @@ pub struct Target<'a> {
     pub server: &'a str,
     /// `http://127.0.0.1:PORT/mcp`.
     pub url: &'a str,
-    /// The hub program, for clients that start one ([`HttpForm::Shim`]): an absolute path.
-    pub hub: &'a str,
+    /// The hub program, for clients that start one ([`HttpForm::Shim`]).
+    pub hub: Program<'a>,
+}
+
+/// How the hub program is started for a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Program<'a> {
+    /// An absolute path.
+    pub path: &'a str,
+    /// Arguments before the verb that say which hub is meant; none for the usual one.
+    pub args: &'a [String],
+    /// Variables that say it.
+    pub env: &'a [(String, String)],
 }
 
 /// What to put into an entry of this client so that it reaches hub ([`super::Act::Put`]). What only a program has is
@@ -43,8 +54,13 @@ pub fn hub_entry(client: &Client, shape: &Shape, target: Target<'_>) -> Fields {
         HttpForm::Shim => {
             // Without a name: all servers together.
             let name = Some(target.server).filter(|name| !name.is_empty());
-            let args = Json::from(["connect"].into_iter().chain(name).collect::<Vec<_>>());
-            let set = vec![(keys.command.to_owned(), Json::from(target.hub)), (keys.args.to_owned(), args)];
+            let Program { path, args, env } = target.hub;
+            let args: Vec<&str> = args.iter().map(String::as_str).chain(["connect"]).chain(name).collect();
+            let mut set = vec![(keys.command.to_owned(), Json::from(path)), (keys.args.to_owned(), Json::from(args))];
+            if !env.is_empty() {
+                let env = env.iter().map(|(name, value)| (name.clone(), Json::from(value.as_str())));
+                set.push((keys.env.to_owned(), Json::Object(env.collect())));
+            }
             Fields { set, defaults: Vec::new(), drop }
         }
     }

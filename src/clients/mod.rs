@@ -32,7 +32,7 @@ pub use client::{
 pub use edit::{Act, Edit, EditError, Fields};
 pub use entry::{Entry, Found, Reading, Rejected, Stdio};
 pub use expansion::{Around, Reason, to_hub};
-pub use form::{Target, export, hub_entry, new_entry};
+pub use form::{Program, Target, export, hub_entry, new_entry};
 pub use table::CLIENTS;
 
 /// Why nothing can be said of a file. Quotes nothing of it.

@@ -121,6 +121,17 @@ const AMP: Shape =
 const WARP_KEYS: Keys = Keys { cwd: "working_directory", ..KEYS };
 const WARP: Shape = Shape { keys: &WARP_KEYS, ..PLAIN };
 
+/// What most clients have in common.
+const QUIET: Client = Client {
+    id: "",
+    title: "",
+    places: &[],
+    expansion: Expansion::None,
+    http: URL,
+    tells_project: None,
+    asks_approval: false,
+};
+
 // === The table ===
 
 /// Every client, the most used first. Two of them may have a file in common (`.mcp.json`, VS Code's settings): the
@@ -138,6 +149,8 @@ pub static CLIENTS: &[Client] = &[
         expansion: Expansion::Claude,
         // Any timeout lifts the 60 s to the first byte of an answer and the 300 s of silence: a day.
         http: HttpForm::Url { key: "url", before: TYPE_HTTP, defaults: &[("timeout", Literal::Number(86_400_000))] },
+        tells_project: Some("CLAUDE_PROJECT_DIR"),
+        asks_approval: true,
     },
     Client {
         id: "claude-desktop",
@@ -145,6 +158,7 @@ pub static CLIENTS: &[Client] = &[
         places: &[user(Base::Config, "Claude/claude_desktop_config.json", STRICT)],
         expansion: Expansion::None,
         http: HttpForm::Shim,
+        ..QUIET
     },
     Client {
         id: "cursor",
@@ -152,6 +166,7 @@ pub static CLIENTS: &[Client] = &[
         places: &[user(Base::Home, ".cursor/mcp.json", PLAIN), project(".cursor/mcp.json", PLAIN)],
         expansion: Expansion::Editor,
         http: URL,
+        ..QUIET
     },
     Client {
         id: "vscode",
@@ -168,6 +183,7 @@ pub static CLIENTS: &[Client] = &[
         ],
         expansion: Expansion::Editor,
         http: HttpForm::Url { key: "url", before: TYPE_HTTP, defaults: &[] },
+        ..QUIET
     },
     Client {
         id: "windsurf",
@@ -178,6 +194,7 @@ pub static CLIENTS: &[Client] = &[
         ],
         expansion: Expansion::Editor,
         http: HttpForm::Url { key: "serverUrl", before: &[], defaults: &[] },
+        ..QUIET
     },
     Client {
         id: "cline",
@@ -201,6 +218,7 @@ pub static CLIENTS: &[Client] = &[
             before: &[("type", Literal::Text("streamableHttp"))],
             defaults: &[("disabled", Literal::Bool(false))],
         },
+        ..QUIET
     },
     Client {
         id: "roo",
@@ -216,6 +234,7 @@ pub static CLIENTS: &[Client] = &[
         ],
         expansion: Expansion::Editor,
         http: HttpForm::Url { key: "url", before: &[("type", Literal::Text("streamable-http"))], defaults: &[] },
+        ..QUIET
     },
     Client {
         id: "continue",
@@ -231,6 +250,7 @@ pub static CLIENTS: &[Client] = &[
         ],
         expansion: Expansion::Secrets,
         http: HttpForm::Url { key: "url", before: &[("type", Literal::Text("streamable-http"))], defaults: &[] },
+        ..QUIET
     },
     Client {
         id: "zed",
@@ -238,6 +258,7 @@ pub static CLIENTS: &[Client] = &[
         places: &[user(Base::Xdg, "zed/settings.json", ZED), project(".zed/settings.json", ZED)],
         expansion: Expansion::None,
         http: URL,
+        ..QUIET
     },
     Client {
         id: "codex",
@@ -248,6 +269,7 @@ pub static CLIENTS: &[Client] = &[
         ],
         expansion: Expansion::None,
         http: URL,
+        ..QUIET
     },
     Client {
         id: "gemini",
@@ -261,6 +283,7 @@ pub static CLIENTS: &[Client] = &[
         expansion: Expansion::Shell,
         // Without the type it would speak the SSE of 2024.
         http: HttpForm::Url { key: "url", before: TYPE_HTTP, defaults: &[] },
+        ..QUIET
     },
     Client {
         id: "opencode",
@@ -278,6 +301,7 @@ pub static CLIENTS: &[Client] = &[
             before: &[("type", Literal::Text("remote"))],
             defaults: &[("enabled", Literal::Bool(true))],
         },
+        ..QUIET
     },
     Client {
         id: "goose",
@@ -289,6 +313,7 @@ pub static CLIENTS: &[Client] = &[
             before: &[("type", Literal::Text("streamable_http"))],
             defaults: &[("enabled", Literal::Bool(true))],
         },
+        ..QUIET
     },
     Client {
         id: "amp",
@@ -300,6 +325,7 @@ pub static CLIENTS: &[Client] = &[
         ],
         expansion: Expansion::Braces,
         http: URL,
+        ..QUIET
     },
     Client {
         id: "kiro",
@@ -307,6 +333,7 @@ pub static CLIENTS: &[Client] = &[
         places: &[user(Base::Home, ".kiro/settings/mcp.json", PLAIN), project(".kiro/settings/mcp.json", PLAIN)],
         expansion: Expansion::Braces,
         http: URL,
+        ..QUIET
     },
     Client {
         id: "junie",
@@ -314,6 +341,7 @@ pub static CLIENTS: &[Client] = &[
         places: &[user(Base::Home, ".junie/mcp/mcp.json", PLAIN), project(".junie/mcp/mcp.json", PLAIN)],
         expansion: Expansion::None,
         http: HttpForm::Shim,
+        ..QUIET
     },
     Client {
         id: "warp",
@@ -321,6 +349,7 @@ pub static CLIENTS: &[Client] = &[
         places: &[user(Base::Home, ".warp/.mcp.json", WARP), project(".warp/.mcp.json", WARP)],
         expansion: Expansion::None,
         http: URL,
+        ..QUIET
     },
     Client {
         id: "lmstudio",
@@ -328,6 +357,7 @@ pub static CLIENTS: &[Client] = &[
         places: &[user(Base::Home, ".lmstudio/mcp.json", PLAIN), user(Base::Home, ".cache/lm-studio/mcp.json", PLAIN)],
         expansion: Expansion::None,
         http: URL,
+        ..QUIET
     },
     Client {
         id: "copilot",
@@ -342,5 +372,6 @@ pub static CLIENTS: &[Client] = &[
         ],
         expansion: Expansion::Braces,
         http: HttpForm::Url { key: "url", before: TYPE_HTTP, defaults: &[("tools", Literal::Texts(&["*"]))] },
+        ..QUIET
     },
 ];

@@ -94,6 +94,16 @@ pub fn set_port(text: &str, server: &str, port: u16) -> Result<String, String> {
     checked(text, document.to_string(), &[server], true)
 }
 
+/// The text with the port of a server no longer set.
+pub fn unset_port(text: &str, server: &str) -> Result<String, String> {
+    let mut document = parse_mut(text)?;
+    let servers = document.get_mut("servers").and_then(Item::as_table_like_mut);
+    let table = servers.and_then(|servers| servers.get_mut(server)).and_then(Item::as_table_like_mut);
+    let Some(table) = table else { return Err(format!("there is no [servers.{server}] in hub.toml")) };
+    table.remove("port");
+    checked(text, document.to_string(), &[server], true)
+}
+
 /// The text without a server: its tables, and the comments that stand directly above or at the end of them.
 pub fn remove_server(text: &str, name: &str) -> Result<String, String> {
     let old = parse(text)?;

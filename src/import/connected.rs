@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::discover::{Home, Wanted};
-use super::plan::{Fate, Manner};
+use super::plan::{EntryPlan, Fate, File, Manner};
 use super::world::{self, Error};
 use crate::clients::Client;
 use crate::platform::dirs::Dirs;
@@ -66,29 +66,26 @@ pub fn connected(dirs: &Dirs) -> Result<Vec<LinkedFile>, Error> {
 }
 
 fn of(home: &Home, dirs: &Dirs) -> Result<Vec<LinkedFile>, Error> {
-    let all = Wanted::default();
-    let moved = world::prepare_for(home, &all, Manner::default(), dirs)?;
-    // What would only be copied tells which server it is, also where the file cannot or must not be written.
-    let copied = world::prepare_for(home, &all, Manner { no_rewrite: true, ..Manner::default() }, dirs)?;
-    let is_known = |name: &str| copied.servers.iter().any(|server| server.name == name && !server.is_new);
-    let mut files = Vec::with_capacity(moved.files.len());
-    for (file, same) in moved.files.into_iter().zip(copied.files) {
-        let link = |fate: Fate, copy: Fate| match (fate, copy) {
-            (Fate::Through { server }, _) => Link::Hub { server },
-            (_, Fate::Copied { server }) if is_known(&server) => Link::Copy { server },
-            (Fate::Left { reason }, _) => Link::Other { reason },
-            _ => Link::Own,
-        };
-        let entries = file.entries.into_iter().zip(same.entries).map(|(entry, copy)| LinkedEntry {
-            name: entry.name,
-            project: entry.project,
-            link: link(entry.fate, copy.fate),
-        });
-        let entries = entries.collect();
-        let (client, path, project) = (file.client, file.path, file.project);
-        files.push(LinkedFile { client, path, project, unreadable: file.left, entries });
-    }
-    Ok(files)
+    let plan = world::prepare_for(home, &Wanted::default(), Manner::default(), dirs)?;
+    let link = |fate: Fate, known: Option<String>| match (fate, known) {
+        (Fate::Through { server }, _) => Link::Hub { server },
+        (_, Some(server)) => Link::Copy { server },
+        (Fate::Left { reason }, None) => Link::Other { reason },
+        _ => Link::Own,
+    };
+    let entry = |entry: EntryPlan| LinkedEntry {
+        name: entry.name,
+        project: entry.project,
+        link: link(entry.fate, entry.known),
+    };
+    let linked = |file: File| LinkedFile {
+        client: file.client,
+        path: file.path,
+        project: file.project,
+        unreadable: file.left,
+        entries: file.entries.into_iter().map(entry).collect(),
+    };
+    Ok(plan.files.into_iter().map(linked).collect())
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ impl Source {
             Agreed::Here(approvals) => (approvals, true),
             Agreed::Elsewhere(approvals) => (approvals, false),
         };
-        if self.client.id != "claude-code" {
+        if !self.client.asks_approval {
             return (!is_here && !approvals.is_trusted()).then_some(NOT_TRUSTED);
         }
         match approvals.server(name) {
@@ -151,9 +151,9 @@ impl Home {
 
     /// The file of Claude Code that holds the user's entries and those of each project's local scope, there or not.
     pub(super) fn claude(&self) -> Option<Source> {
-        let client = clients::client("claude-code")?;
-        let is_it = |place: &Place| place.scope == Scope::User && place.path.ends_with(".claude.json");
-        let place = client.places.iter().position(is_it)?;
+        let holds_projects = |place: &Place| place.local("", "").is_some();
+        let place = |client: &'static Client| Some((client, client.places.iter().position(holds_projects)?));
+        let (client, place) = CLIENTS.iter().find_map(place)?;
         let path = self.path(&client.places[place], None)?;
         Some(look(client, place, None, &path, Agreed::Theirs).unwrap_or(Source {
             client,

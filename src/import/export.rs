@@ -47,7 +47,8 @@ pub fn export(dirs: &Dirs, client: &Client, aggregate: bool) -> Result<Exported,
         return Err(ExportError::Invalid(loaded.problems.into_iter().filter(is_grave).collect()));
     };
     let program = lasting_program().map_err(world::Error::Program)?;
-    let hub = program.to_string_lossy();
+    let (path, told) = (program.to_string_lossy(), dirs.told());
+    let hub = clients::Program { path: &path, args: &told.args, env: &told.env };
     let (named, without_port) = if aggregate {
         (vec![(TOGETHER.to_owned(), url(&config, config.hub.port))], Vec::new())
     } else {
@@ -55,7 +56,7 @@ pub fn export(dirs: &Dirs, client: &Client, aggregate: bool) -> Result<Exported,
     };
     let target = |(name, url)| {
         let server = if aggregate { "" } else { name };
-        (name, Target { server, url, hub: &hub })
+        (name, Target { server, url, hub })
     };
     let entries: Vec<(&str, Target<'_>)> =
         named.iter().map(|(name, url)| (name.as_str(), url.as_str())).map(target).collect();

@@ -22,6 +22,8 @@ pub(super) struct Place<'a> {
     pub folder: &'a Path,
     /// Whether a path is there.
     pub exists: &'a dyn Fn(&Path) -> bool,
+    /// hub.toml, as the user names it.
+    pub config: &'a Path,
 }
 
 /// What is behind a port of hub.
@@ -56,7 +58,10 @@ pub(super) fn judge(found: &Found, place: Place<'_>) -> Verdict {
         Entry::Other { reason } => Verdict::Left(reason.clone()),
         Entry::Remote { url } => remote(url, place),
         Entry::Stdio(stdio) => match shim(stdio) {
-            Some(reached) => Verdict::Through(reached),
+            Some((_, Some(config))) if Path::new(config) != place.config => {
+                Verdict::Left("it goes through another hub".to_owned())
+            }
+            Some((reached, _)) => Verdict::Through(reached),
             None => server(stdio, place).map_or_else(Verdict::Left, |server| Verdict::Server(Box::new(server))),
         },
     }
@@ -85,11 +90,24 @@ pub(super) fn loopback(url: &str) -> Option<u16> {
     is_here.then_some(port)
 }
 
-/// What `hub connect NAME` connects to; without a name, all servers.
-fn shim(stdio: &Stdio) -> Option<Reached> {
-    let program = stdio.command.rsplit(['/', '\\']).next()?;
-    let at = stdio.args.iter().position(|arg| arg == "connect").filter(|_| program == "hub")?;
-    Some(stdio.args.get(at + 1).map_or(Reached::Hub, |name| Reached::Server(name.clone())))
+/// What `hub connect NAME` connects to (without a name, all servers), and the hub.toml that it says.
+fn shim(stdio: &Stdio) -> Option<(Reached, Option<&str>)> {
+    let mut config = stdio.env.iter().find(|(name, _)| name == "HUB_CONFIG").map(|(_, value)| value.as_str());
+    let mut words = stdio.args.iter().map(String::as_str);
+    let is_hub = stdio.command.rsplit(['/', '\\']).next() == Some("hub");
+    let mut verbs = Vec::new();
+    while let Some(word) = words.next().filter(|_| is_hub) {
+        match word.strip_prefix("--config") {
+            Some("") => config = words.next(),
+            Some(file) if file.starts_with('=') => config = Some(&file[1..]),
+            _ => verbs.push(word),
+        }
+    }
+    match verbs.as_slice() {
+        ["connect"] => Some((Reached::Hub, config)),
+        ["connect", name, ..] => Some((Reached::Server((*name).to_owned()), config)),
+        _ => None,
+    }
 }
 
 /// Options of programs that wait for a debugger or a terminal are the user's business; only the folder is hub's.
@@ -112,25 +130,26 @@ fn server(stdio: &Stdio, place: Place<'_>) -> Result<NewServer, String> {
     for name in stdio.passed_env.iter().filter(|name| !stdio.env.iter().any(|(known, _)| known == *name)) {
         env.push((name.clone(), format!("${{{name}:-}}")));
     }
+    let root = project.map(literal);
+    let root = root.as_deref();
     let env_file =
-        stdio.env_file.as_deref().map(hub).transpose()?.map(|file| anchored(file, project, "envFile")).transpose()?;
-    let told = stdio.cwd.as_deref().map(hub).transpose()?.map(|cwd| anchored(cwd, project, "cwd")).transpose()?;
+        stdio.env_file.as_deref().map(hub).transpose()?.map(|file| anchored(file, root, "envFile")).transpose()?;
+    let told = stdio.cwd.as_deref().map(hub).transpose()?.map(|cwd| anchored(cwd, root, "cwd")).transpose()?;
     let cwd = match told {
         Some(cwd) => Some(cwd),
-        None => needed_folder(stdio, &env, place, project)?,
+        None => needed_folder(stdio, &env, place, root)?,
     };
-    // Claude Code tells its servers where the project is; one that is started for a project goes on hearing it.
-    if let (Some(project), "claude-code", true) = (project, place.client.id, cwd.as_deref() == project)
-        && !env.iter().any(|(name, _)| name == "CLAUDE_PROJECT_DIR")
+    // One that is started for a project goes on hearing where that is.
+    if let (Some(root), Some(variable), true) = (root, place.client.tells_project, cwd.as_deref() == root)
+        && !env.iter().any(|(name, _)| name == variable)
     {
-        env.push(("CLAUDE_PROJECT_DIR".to_owned(), literal(project)));
+        env.push((variable.to_owned(), root.to_owned()));
     }
     let enabled = if stdio.enabled { None } else { Some(false) };
-    let cwd = cwd.map(|cwd| if Some(cwd.as_str()) == project { literal(&cwd) } else { cwd });
     Ok(NewServer { command, args, env, env_file, cwd, port: None, share: None, enabled })
 }
 
-/// The folder that a command needs, if it needs one.
+/// The folder that a command needs, if it needs one. `project` is written as hub.toml takes it.
 fn needed_folder(
     stdio: &Stdio,
     env: &[(String, String)],
@@ -154,7 +173,7 @@ fn needed_folder(
     }
 }
 
-/// A path of the file's project, or one that means the same from everywhere.
+/// A path of the file's project (which is written as hub.toml takes it), or one that means the same from everywhere.
 fn anchored(path: String, project: Option<&str>, key: &str) -> Result<String, String> {
     if path.starts_with(['/', '~']) || path.starts_with("${") {
         return Ok(path);
@@ -192,6 +211,55 @@ mod tests {
         ] {
             assert_eq!(loopback(url), port, "{url}");
         }
+    }
+
+    #[test]
+    fn a_project_whose_path_looks_like_a_reference_is_meant_literally() {
+        let project = Path::new("/w/${HOME}");
+        let place = Place {
+            client: clients::client("claude-code").expect("a client"),
+            scope: Scope::Project,
+            project: Some(project),
+            ports: &|_| None,
+            folder: project,
+            exists: &|_| true,
+            config: Path::new("/hub.toml"),
+        };
+        let of = |cwd: Option<&str>, arg: &str| {
+            let (cwd, args) = (cwd.map(str::to_owned), vec![arg.to_owned()]);
+            let (command, env_file, passed_env) = ("node".to_owned(), Some(".env".to_owned()), Vec::new());
+            let stdio =
+                Stdio { command, args, env: Vec::new(), env_file, cwd, enabled: true, timeout: None, passed_env };
+            server(&stdio, place).expect("a server")
+        };
+        for (cwd, wanted) in [(None, "/w/$${HOME}"), (Some("."), "/w/$${HOME}"), (Some("sub"), "/w/$${HOME}/sub")] {
+            let server = of(cwd, "./x.js");
+            assert_eq!(server.cwd.as_deref(), Some(wanted));
+            assert_eq!(server.env_file.as_deref(), Some("/w/$${HOME}/.env"));
+            let told = [("CLAUDE_PROJECT_DIR".to_owned(), "/w/$${HOME}".to_owned())];
+            assert_eq!(server.env, if wanted.ends_with("sub") { &[][..] } else { &told });
+        }
+    }
+
+    #[test]
+    fn shims_say_which_hub_they_mean() {
+        let of = |args: &[&str], env: &[(&str, &str)]| {
+            let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            let (command, passed_env) = ("/x/hub".to_owned(), Vec::new());
+            let stdio =
+                Stdio { command, args, env, env_file: None, cwd: None, enabled: true, timeout: None, passed_env };
+            shim(&stdio).map(|(reached, config)| (reached, config.map(str::to_owned)))
+        };
+        let a = || Reached::Server("a".to_owned());
+        let some = |config: &str| Some(config.to_owned());
+        assert_eq!(of(&["connect"], &[]), Some((Reached::Hub, None)));
+        assert_eq!(of(&["connect", "a"], &[]), Some((a(), None)));
+        assert_eq!(of(&["--config", "/connect", "connect", "a"], &[]), Some((a(), some("/connect"))));
+        assert_eq!(of(&["connect", "a", "--config=/c"], &[("HUB_CONFIG", "/d")]), Some((a(), some("/c"))));
+        assert_eq!(of(&["connect"], &[("HUB_CONFIG", "/d")]), Some((Reached::Hub, some("/d"))));
+        assert_eq!(of(&["serve", "connect"], &[]), None);
+        assert_eq!(of(&["--config", "connect"], &[]), None);
     }
 
     #[test]

@@ -1,12 +1,17 @@
-//! What may be shown of a command line or of a line of a config file: everything but secrets.
+//! What may be shown to a person of a command line or of a line of a config file: only what is known to hold no secret.
 //!
-//! In: arguments, URLs, lines of text. Out: the same with `***` where a secret is or may be. Owns nothing. PURE. May not:
-//! let a value pass that looks like a key because it stands in an unusual place.
+//! In: arguments, URLs, paths, lines of text. Out: the same with `***` for all that may be a secret. Owns nothing. PURE. May
+//! not: let anything pass that no rule here names.
 
-use std::fmt::Write as _;
+mod command;
+mod lines;
+mod runners;
+
+pub use command::command_line;
+pub(super) use lines::lines;
 
 /// What stands for a secret.
-pub(super) const MASK: &str = "***";
+const MASK: &str = "***";
 
 /// Parts of names whose values are secrets.
 const SECRET_NAMES: &[&str] = &[
@@ -84,146 +89,106 @@ const KEY_STARTS: &[&str] = &[
 ];
 /// Shortest word that can be a random key.
 const KEY_CHARS_MIN: usize = 20;
+/// Shortest run of letters and digits that is taken for one.
+const RUN_CHARS_MIN: usize = 12;
+/// Parts of a URL's path that name no account.
+const ROUTES: &[&str] = &["", "mcp", "sse", "api", "http", "stream", "message", "messages"];
 
-/// A command line for a person, each argument masked where needed and quoted where a shell would want it.
-pub fn command_line(command: &str, args: &[String]) -> String {
-    let mut words = vec![quoted(&value(command))];
-    let mut secret_next = false;
-    for arg in args {
-        let shown = if secret_next && !is_reference(arg) {
-            MASK.to_owned()
-        } else {
-            short(arg).unwrap_or_else(|| argument(arg))
-        };
-        secret_next = is_flag(arg) && !arg.contains('=') && (is_secret_name(arg) || is_short(arg));
-        words.push(quoted(&shown));
+/// A URL without user, password, query, fragment and the parts of its path that may be keys; none if it is no URL.
+fn url(text: &str) -> Option<String> {
+    address(text, false)
+}
+
+/// A URL; `is_source`: it says where a program comes from, and all of its path that does not look like a key is shown.
+fn address(text: &str, is_source: bool) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-".contains(c));
+    if !is_scheme || is_random(scheme) {
+        return None;
     }
-    words.join(" ")
-}
-
-/// Letters of flags that mean a password, a key, a token, a secret or a header somewhere.
-const SHORT_SECRETS: [char; 6] = ['p', 'P', 'k', 't', 's', 'H'];
-
-fn is_short(arg: &str) -> bool {
-    arg.strip_prefix('-').is_some_and(|letter| letter.len() == 1 && letter.starts_with(SHORT_SECRETS))
-}
-
-/// A password right behind the letter of its flag, as `-pPASSWORD`; none if the argument is no such thing.
-fn short(arg: &str) -> Option<String> {
-    let letter = arg.strip_prefix('-')?.strip_prefix('p')?;
-    let sign = if letter.starts_with('=') { "=" } else { "" };
-    (!letter.is_empty()).then(|| format!("-p{sign}{MASK}"))
-}
-
-fn is_flag(arg: &str) -> bool {
-    arg.starts_with('-') && arg.len() > 1
-}
-
-/// An argument that no secret flag stands before.
-fn argument(arg: &str) -> String {
-    // A connection string, or commands of a shell.
-    if arg.contains(';') && arg.contains('=') {
-        let part = |part: &str| match part.split_once('=') {
-            Some((name, rest)) if is_secret_name(name) && is_word(name.trim()) && !is_reference(rest) => {
-                format!("{name}={MASK}")
-            }
-            _ => argument(part),
-        };
-        return arg.split(';').map(part).collect::<Vec<_>>().join(";");
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("***@", host));
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    let is_host = is_reference(host) || name.is_empty() || name == "[::1]" || is_plain(name);
+    let is_port = port.len() <= 5 && port.chars().all(|c| c.is_ascii_digit());
+    // A password may hold what divides a URL: what seems to be the host is a part of it then.
+    let is_clear = !tail.contains('@') || (is_source && name.contains('.'));
+    if !is_host || !(is_port || is_reference(host)) || !is_clear {
+        return Some(format!("{scheme}://{MASK}"));
     }
-    // A header, and a script or JSON that carries one.
-    if let Some((name, rest)) = arg.split_once(':').filter(|(name, _)| is_word(name) && is_secret_name(name))
-        && !is_reference(rest.trim())
-    {
-        return format!("{name}: {MASK}");
-    }
-    match arg.split_once('=').filter(|_| !arg.contains(char::is_whitespace)) {
-        Some((name, rest)) if is_word(name.trim_start_matches('-')) => {
-            let is_secret = is_secret_name(name) && !is_reference(rest);
-            format!("{name}={}", if is_secret { MASK.to_owned() } else { argument(rest) })
+    let (route, hidden) = tail.split_at(tail.find(['?', '#']).unwrap_or(tail.len()));
+    let number = |part: &str| part.len() <= 4 && part.chars().all(|c| c.is_ascii_digit());
+    let is_shown = |part: &str| {
+        ROUTES.contains(&part)
+            || is_reference(part)
+            || number(part.strip_prefix('v').unwrap_or(part))
+            || (is_source && is_plain(part))
+    };
+    let route: Vec<&str> = route.split('/').map(|part| if is_shown(part) { part } else { MASK }).collect();
+    let hidden = hidden.get(..1).map(|sign| format!("{sign}{MASK}")).unwrap_or_default();
+    Some(format!("{scheme}://{user}{host}{}{hidden}", route.join("/")))
+}
+
+/// A path that says so by its beginning, without parts that look like keys; none if it is none.
+fn path(text: &str) -> Option<String> {
+    const STARTS: &[&str] = &["/", "./", "../", "~/", ".\\", "..\\", "~\\"];
+    let has_drive = matches!(text.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    let is_root = |root: &str| root == "$HOME" || (is_reference(root) && !root.is_empty());
+    let has_root = text.split_once(['/', '\\']).is_some_and(|(root, _)| is_root(root));
+    let is_path = has_drive || has_root || text == "~" || STARTS.iter().any(|start| text.starts_with(start));
+    let shown = |part: &str| {
+        let name = part.trim_end_matches(['/', '\\']);
+        // Of a drive, or of a folder that becomes another one in a container.
+        let bare = [":", ":ro", ":rw"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let is_shown = name.is_empty() || name == "~" || is_root(name) || bare.is_empty() || is_plain(bare);
+        format!("{}{}", if is_shown { name } else { MASK }, &part[name.len()..])
+    };
+    is_path.then(|| text.split_inclusive(['/', '\\']).map(shown).collect())
+}
+
+/// A folder or a file, which is a path however it begins.
+pub(super) fn place(text: &str) -> String {
+    let below = |text: &str| path(&format!("./{text}")).map_or(MASK.to_owned(), |path| path[2..].to_owned());
+    path(text).unwrap_or_else(|| below(text))
+}
+
+/// A sentence about a file: what it quotes may hold a secret.
+pub(super) fn told(sentence: &str) -> String {
+    let word = |word: &str| {
+        let bare = word.trim_matches(['`', '"', ',', ':', '.']);
+        match bare.split_once('=') {
+            Some((name, _)) if !name.is_empty() => word.replace(bare, MASK),
+            _ if is_random(bare) => word.replace(bare, &path(bare).unwrap_or(MASK.to_owned())),
+            _ => word.to_owned(),
         }
-        _ => value(arg),
-    }
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
-}
-
-/// A text without the parts that look like secrets.
-fn value(text: &str) -> String {
-    if text.trim_start().starts_with(['{', '[']) && text.len() > 2 {
-        return format!(
-            "{}{MASK}{}",
-            &text.trim_start()[..1],
-            if text.trim_start().starts_with('{') { "}" } else { "]" }
-        );
-    }
-    if text.contains(char::is_whitespace) {
-        return words(text);
-    }
-    if text.contains("://") {
-        return url(text);
-    }
-    if is_key(text) { MASK.to_owned() } else { text.to_owned() }
-}
-
-/// A text of several words, as the script of a shell: each is an argument.
-fn words(text: &str) -> String {
-    let mut secret_next = false;
-    let masked = text.split(char::is_whitespace).map(|word| {
-        let shown = if secret_next && !is_reference(word) { MASK.to_owned() } else { argument_word(word) };
-        secret_next = (is_flag(word) && !word.contains('=') && is_secret_name(word))
-            || ["bearer", "basic"].contains(&word.to_ascii_lowercase().as_str())
-            || (word.ends_with(':') && is_secret_name(word));
-        shown
-    });
-    masked.collect::<Vec<_>>().join(" ")
-}
-
-fn argument_word(word: &str) -> String {
-    let bare = word.trim_matches(['"', '\'', ',', ';']);
-    match bare.split_once('=') {
-        Some((name, rest)) if is_secret_name(name) && !is_reference(rest) => format!("{name}={MASK}"),
-        _ if word.contains("://") => url(word),
-        Some((name, rest)) => format!("{name}={}", if is_key(rest) { MASK } else { rest }),
-        None if is_key(bare) => MASK.to_owned(),
-        None => word.to_owned(),
-    }
-}
-
-/// A URL without user, password, query and fragment, and without parts of the path that look like keys.
-pub(super) fn url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return if is_key(text) { MASK.to_owned() } else { text.to_owned() };
     };
-    // A password may hold what would divide a URL.
-    let user = rest.rfind('@').filter(|at| rest[..*at].contains(':')).unwrap_or(0);
-    let end = rest[user..].find(['?', '#']).map_or(rest.len(), |end| user + end);
-    let (address, hidden) = rest.split_at(end);
-    let (host, path) = address.split_at(address[user..].find('/').map_or(address.len(), |end| user + end));
-    let host = match host.rsplit_once('@') {
-        Some((_, host)) => format!("{MASK}@{host}"),
-        None => host.to_owned(),
-    };
-    let path: Vec<&str> = path.split('/').map(|part| if is_key(part) { MASK } else { part }).collect();
-    let tail = if hidden.len() > 1 { format!("{}{MASK}", &hidden[..1]) } else { String::new() };
-    let scheme = scheme.rsplit_once(['=', '"', '\'']).map_or(scheme.to_owned(), |(name, scheme)| {
-        // `--url=https://…`: what stands before the URL is no part of it.
-        format!("{name}={scheme}")
-    });
-    format!("{scheme}://{host}{}{tail}", path.join("/"))
+    sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A name that a person gave, of an entry or a variable.
+pub(super) fn name(text: &str) -> String {
+    if is_key(text) || text.contains('=') { MASK.to_owned() } else { text.to_owned() }
+}
+
+/// A part of a name, a path or a host that looks like nothing else.
+fn is_plain(part: &str) -> bool {
+    let is_of_name = |c: char| c.is_alphanumeric() || "-_.@()\u{a0}".contains(c);
+    !part.is_empty() && part.chars().all(is_of_name) && !is_random(part)
 }
 
 /// A reference is shown: it names a secret and does not hold it.
 fn is_reference(text: &str) -> bool {
-    let text = text.trim_start_matches("Bearer ").trim_start_matches("Basic ");
-    text.is_empty()
-        || (text.starts_with("${") && text.ends_with('}') && (!text.contains(":-") || text.ends_with(":-}")))
+    let Some(name) = text.strip_prefix("${").and_then(|text| text.strip_suffix('}')) else { return text.is_empty() };
+    let name = name.strip_suffix(":-").unwrap_or(name);
+    match name.strip_prefix("file:") {
+        Some(file) => path(file).is_some_and(|shown| shown == file),
+        None => name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !is_random(name),
+    }
 }
 
 /// Whether a name says that its value is a secret.
-pub(super) fn is_secret_name(name: &str) -> bool {
+fn is_secret_name(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let parts = || lower.split(|c: char| !c.is_ascii_alphanumeric());
     SECRET_NAMES.iter().any(|secret| match *secret {
@@ -233,6 +198,15 @@ pub(super) fn is_secret_name(name: &str) -> bool {
         }),
         secret => lower.contains(secret),
     }) || parts().any(|part| part == "authorization")
+}
+
+/// Whether a name holds what looks like a key.
+fn is_random(text: &str) -> bool {
+    let is_mixed = |run: &str| {
+        let digits = run.chars().filter(char::is_ascii_digit).count();
+        run.len() >= RUN_CHARS_MIN && digits >= 2 && run.len() - digits >= 2
+    };
+    is_key(text) || text.split('.').any(is_key) || text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_mixed)
 }
 
 /// Whether a text looks like a key: begins like one, or is long and random.
@@ -248,175 +222,6 @@ pub(super) fn is_key(text: &str) -> bool {
     let is_hex = text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
     let is_mixed = digits >= 3 && (is_hex || (upper >= 3 && lower >= 3) || digits * 4 >= text.len());
     text.len() >= KEY_CHARS_MIN && is_wordlike && is_mixed && upper + lower >= 2
-}
-
-/// As a shell takes it.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+@%:,=~*${}[]".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-/// The lines of a config file (JSON, TOML, YAML) with every value masked that may be secret: in a table of variables or
-/// headers, under a name that says so, or by its look. As many lines as the text has.
-pub(super) fn lines(text: &str) -> Vec<String> {
-    let mut within = Within::default();
-    text.lines().map(|line| within.line(line)).collect()
-}
-
-/// Whether the lines are in a table whose values are all secret.
-#[derive(Default)]
-struct Within {
-    /// Depth of brackets since the table began; none outside of one.
-    brackets: Option<usize>,
-    /// A TOML header or a YAML key with this indentation began it.
-    section: Option<usize>,
-    /// A TOML header began it.
-    header: bool,
-}
-
-impl Within {
-    fn line(&mut self, line: &str) -> String {
-        let trimmed = line.trim_start();
-        let indent = line.len() - trimmed.len();
-        if trimmed.starts_with('[') && trimmed.trim_end().ends_with(']') && trimmed.contains(['.', '_']) {
-            let name = trimmed.trim_matches(['[', ']', ' ']).rsplit('.').next().unwrap_or_default();
-            (self.header, self.section, self.brackets) = (holds_secrets(name), None, None);
-            return line.to_owned();
-        }
-        if self.section.is_some_and(|start| indent <= start && !trimmed.is_empty()) {
-            self.section = None;
-        }
-        let inside = self.brackets.is_some() || self.section.is_some() || self.header;
-        let key = key_of(trimmed);
-        let begins = secrets_from(line).is_some();
-        let masked = if inside || key.is_some_and(|key| is_secret_name(key) || holds_secrets(key)) {
-            mask_values(line, true)
-        } else {
-            let (open, secret) = line.split_at(secrets_from(line).unwrap_or(line.len()));
-            mask_values(open, false) + &mask_values(secret, true)
-        };
-        self.follow(line, begins, indent);
-        masked
-    }
-
-    fn follow(&mut self, line: &str, begins: bool, indent: usize) {
-        let depth = |from: usize| {
-            line.chars().fold(from, |depth, c| match c {
-                '{' | '[' => depth + 1,
-                '}' | ']' => depth.saturating_sub(1),
-                _ => depth,
-            })
-        };
-        match self.brackets {
-            Some(open) => self.brackets = Some(depth(open)).filter(|open| *open > 0),
-            None if begins && line.contains(['{', '[']) => self.brackets = Some(depth(0)).filter(|open| *open > 0),
-            None if begins && line.trim_end().ends_with(':') => self.section = Some(indent),
-            None => {}
-        }
-    }
-}
-
-fn holds_secrets(key: &str) -> bool {
-    matches!(
-        key.to_ascii_lowercase().as_str(),
-        "env"
-            | "envs"
-            | "environment"
-            | "headers"
-            | "http_headers"
-            | "requestoptions"
-            | "args"
-            | "oauth"
-            | "oauthaccount"
-    )
-}
-
-/// Where in a line the value of the first key begins that holds secrets.
-fn secrets_from(line: &str) -> Option<usize> {
-    let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut at = 0;
-    while let Some(start) = line[at..].find(is_of_word).map(|start| at + start) {
-        let end = line[start..].find(|c| !is_of_word(c)).map_or(line.len(), |end| start + end);
-        let rest = line[end..].trim_start_matches(['"', '\'']).trim_start();
-        if rest.starts_with([':', '=']) && holds_secrets(&line[start..end]) {
-            return Some(line.len() - rest.len() + 1);
-        }
-        at = end;
-    }
-    None
-}
-
-/// The key at the start of a line: `"key":`, `key =`, `- key:`.
-fn key_of(line: &str) -> Option<&str> {
-    let line = line.trim_start_matches("- ").trim_start_matches('{').trim_start();
-    let end = line.find([':', '='])?;
-    let key = line[..end].trim().trim_matches(['"', '\'']);
-    (!key.is_empty() && key.len() <= 100).then_some(key)
-}
-
-/// A line with its quoted values masked: all of them, or those that look like keys or stand after a name that says so.
-/// Keys stay: they are followed by a colon or an equals sign.
-fn mask_values(line: &str, all: bool) -> String {
-    let mut shown = String::with_capacity(line.len());
-    let (mut rest, mut name) = (line, String::new());
-    while let Some(start) = rest.find('"') {
-        let (before, from) = rest.split_at(start);
-        shown.push_str(before);
-        let Some(end) = string_end(from) else {
-            rest = from;
-            break;
-        };
-        let (string, after) = from.split_at(end);
-        let inner = &string[1..string.len() - 1];
-        if after.trim_start().starts_with([':', '=']) {
-            inner.clone_into(&mut name);
-            shown.push_str(string);
-        } else if (all || is_secret_name(&name)) && !inner.is_empty() && !is_reference(inner) {
-            let _ = write!(shown, "\"{MASK}\"");
-        } else {
-            let _ = write!(shown, "\"{}\"", value(inner));
-        }
-        rest = after;
-    }
-    shown.push_str(&bare(rest, all));
-    shown
-}
-
-/// What is not in double quotes: bare values of YAML, single quotes, a string that does not end on its line.
-fn bare(text: &str, all: bool) -> String {
-    let at = text.find([':', '=']).map_or(0, |at| at + 1);
-    let (name, value) = text.split_at(at);
-    let content = value.trim().trim_end_matches(',');
-    let is_structure = content.chars().all(|c| "{}[](),;|>-".contains(c) || c.is_whitespace());
-    let is_plain = matches!(content, "true" | "false" | "null" | "~") || content.parse::<f64>().is_ok();
-    if is_structure || is_reference(content.trim_matches(['"', '\''])) || (is_plain && !all) {
-        return text.to_owned();
-    }
-    if all
-        || is_secret_name(name)
-        || content.split(char::is_whitespace).any(|word| is_key(word.trim_matches(['"', '\''])))
-    {
-        return format!("{name}{}{MASK}", if name.is_empty() { "" } else { " " });
-    }
-    text.to_owned()
-}
-
-/// Where a double-quoted string ends, its quotes included.
-fn string_end(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return Some(at + 1),
-            _ => {}
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::mask;
 use crate::limits::SERVER_NAME_BYTES_MAX;
 
 /// Names in use; hub.toml tells no two names apart by case.
@@ -63,7 +64,8 @@ fn slug(name: &str) -> String {
     }
     slug.truncate(SERVER_NAME_BYTES_MAX);
     let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { "server".to_owned() } else { slug.to_owned() }
+    // Shown everywhere, and part of URLs.
+    if slug.is_empty() || mask::is_key(name) { "server".to_owned() } else { slug.to_owned() }
 }
 
 #[cfg(test)]
@@ -82,6 +84,7 @@ mod tests {
             ("", "server"),
             ("日本", "server"),
             ("a__b", "a__b"),
+            ("ghp_0123456789abcdef", "server"),
         ] {
             assert_eq!(slug(entry), name);
         }

@@ -13,7 +13,7 @@ use super::judge::{self, Reached, Verdict};
 use super::names::Taken;
 use super::ports::Ports;
 use super::{browsers, mask, rewrite};
-use crate::clients::{self, Client, Found};
+use crate::clients::{self, Client, Found, Program};
 use crate::config::edit::{self, NewServer};
 use crate::config::{Config, Kind, Loaded, Problem};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
@@ -42,7 +42,9 @@ pub(super) struct World<'a> {
     /// Ports that the daemon gave to servers.
     pub remembered: &'a HashMap<String, u16>,
     /// The hub program.
-    pub hub: &'a str,
+    pub hub: Program<'a>,
+    /// hub.toml, as the user names it.
+    pub config: &'a Path,
 }
 
 /// The files that a plan is about.
@@ -159,6 +161,8 @@ pub struct EntryPlan {
     pub project: Option<PathBuf>,
     /// What becomes of it.
     pub fate: Fate,
+    /// The server of hub.toml that it starts a copy of, also where it is left alone.
+    pub known: Option<String>,
 }
 
 /// What becomes of an entry.
@@ -201,6 +205,10 @@ pub(super) struct Item {
     /// The project that it is for.
     pub project: Option<PathBuf>,
     pub verdict: Verdict,
+    /// What tells its server from others.
+    identity: Option<Identity>,
+    /// The server of hub.toml that it is.
+    known: Option<String>,
     /// Index of its server.
     pub group: Option<usize>,
     /// It stays, and an entry at this path in the file of Claude Code counts instead.
@@ -260,11 +268,12 @@ pub(super) fn plan(sources: &Sources, hub: &HubToml, manner: Manner, world: &Wor
     };
     let ports = Known::of(config, world.remembered);
     let (mut items, unusable) = collect(sources, &ports, world);
+    let edit = |what: String| Error::Edit { path: hub.path.clone(), what };
+    identify(&mut items, &text, config, world).map_err(edit)?;
     if !manner.no_rewrite {
         rewrite::leave_what_cannot_be_written(sources, manner, &|port| ports.at(port), world, &mut items);
     }
-    let edit = |what: String| Error::Edit { path: hub.path.clone(), what };
-    let mut groups = group(&mut items, &text, config, world).map_err(edit)?;
+    let mut groups = group(&mut items);
     give_names_and_ports(&mut groups, &items, config, &ports, world)?;
     let new_text = hub_text(&groups, hub, config).map_err(edit)?;
     let after = (world.load)(&new_text);
@@ -347,6 +356,7 @@ fn collect(sources: &Sources, ports: &Known, world: &World<'_>) -> (Vec<Item>, V
                 ports: &ports,
                 folder: source.real.parent().unwrap_or(Path::new("/")),
                 exists: world.exists,
+                config: world.config,
             };
             let verdict = match (&rejected, judge::judge(&found, stand)) {
                 (Some(_), _) => Verdict::Left("the client does not read its file".to_owned()),
@@ -356,15 +366,15 @@ fn collect(sources: &Sources, ports: &Known, world: &World<'_>) -> (Vec<Item>, V
                 },
                 (None, verdict) => verdict,
             };
-            items.push(Item { source: index, found, project, verdict, group: None, by: None });
+            let (identity, known, group, by) = (None, None, None, None);
+            items.push(Item { source: index, found, project, verdict, identity, known, group, by });
         }
     }
     (items, unusable)
 }
 
-/// Brings entries of one child together: those of hub.toml first, then new ones in the order in which they were found.
-/// What hub.toml would not take is left.
-fn group(items: &mut [Item], text: &str, config: &Config, world: &World<'_>) -> Result<Vec<Group>, String> {
+/// Says of each entry which server it is, by what hub.toml would make of it. What that would not take is left.
+fn identify(items: &mut [Item], text: &str, config: &Config, world: &World<'_>) -> Result<(), String> {
     let known: Vec<&str> = config.servers.iter().map(|entry| entry.name.as_str()).collect();
     let trial_name = |index: usize| {
         (0..=known.len()).map(|n| format!("import-{index}-{n}")).find(|name| !known.contains(&name.as_str()))
@@ -378,27 +388,35 @@ fn group(items: &mut [Item], text: &str, config: &Config, world: &World<'_>) -> 
     }
     let trial = edit::add_servers(text, &trials)?;
     let loaded = (world.load)(&trial);
-    let identities = identity::of_servers(&trial, &loaded);
+    let mut identities = identity::of_servers(&trial, &loaded);
     let fault = |name: &str| {
         let is_it = |problem: &&Problem| problem.server.as_ref().is_some_and(|server| server.as_str() == name);
         loaded.problems.iter().filter(is_it).find(|problem| problem.kind != Kind::Environment)
     };
-    let mut groups: Vec<(Option<&Identity>, Group)> = Vec::new();
-    for (item, name) in items.iter_mut().zip(&names) {
-        let Verdict::Server(server) = &item.verdict else { continue };
+    for (item, name) in items.iter_mut().zip(&names).filter(|(item, _)| matches!(item.verdict, Verdict::Server(_))) {
         if let Some(problem) = fault(name) {
             item.verdict = Verdict::Left(format!("hub.toml cannot hold it: {}", problem.what));
             continue;
         }
-        let identity = identities.get(name);
-        let at = groups.iter().position(|(other, _)| identity.is_some() && *other == identity);
+        item.identity = identities.remove(name);
+        let is_same = |known: &&&str| item.identity.is_some() && identities.get(**known) == item.identity.as_ref();
+        item.known = known.iter().find(is_same).map(|name| (*name).to_owned());
+    }
+    Ok(())
+}
+
+/// Brings entries of one child together: those of hub.toml, and new ones in the order in which they were found.
+fn group(items: &mut [Item]) -> Vec<Group> {
+    let mut groups: Vec<(Option<Identity>, Group)> = Vec::new();
+    for item in items {
+        let Verdict::Server(server) = &item.verdict else { continue };
+        let at = groups.iter().position(|(other, _)| item.identity.is_some() && *other == item.identity);
         let at = at.unwrap_or_else(|| {
-            let is_same = |known: &&&str| identity.is_some() && identities.get(**known) == identity;
-            let known = known.iter().find(is_same).map(|name| (*name).to_owned());
-            let name = known.clone().unwrap_or_default();
+            let name = item.known.clone().unwrap_or_default();
             let mut server = server.clone();
             server.share = browsers::drives_one(&server.command, &server.args).then_some("session");
-            groups.push((identity, Group { known, name, server: *server, port: 0, entries: 0 }));
+            let group = Group { known: item.known.clone(), name, server: *server, port: 0, entries: 0 };
+            groups.push((item.identity.clone(), group));
             groups.len() - 1
         });
         let (_, group) = &mut groups[at];
@@ -409,7 +427,7 @@ fn group(items: &mut [Item], text: &str, config: &Config, world: &World<'_>) -> 
         }
         item.group = Some(at);
     }
-    Ok(groups.into_iter().map(|(_, group)| group).collect())
+    groups.into_iter().map(|(_, group)| group).collect()
 }
 
 fn give_names_and_ports(
@@ -481,9 +499,9 @@ fn shown(group: &Group, config: &Config, url: &dyn Fn(u16) -> String) -> Server 
         name: group.name.clone(),
         is_new: group.known.is_none(),
         command: mask::command_line(&group.server.command, &group.server.args),
-        env: group.server.env.iter().map(|(name, _)| name.clone()).collect(),
-        env_file: group.server.env_file.clone(),
-        cwd: group.server.cwd.clone(),
+        env: group.server.env.iter().map(|(name, _)| mask::name(name)).collect(),
+        env_file: group.server.env_file.as_deref().map(mask::place),
+        cwd: group.server.cwd.as_deref().map(mask::place),
         port: group.port,
         url: url(group.port),
         for_each_session: group.known.is_none() && group.server.share.is_some(),
@@ -503,12 +521,14 @@ fn warnings(groups: &[Group], config: &Config, after: &Loaded, world: &World<'_>
     }
     for group in groups.iter().filter(|group| group.known.is_none()) {
         let is_it = |problem: &&Problem| problem.server.as_ref().is_some_and(|server| server.as_str() == group.name);
-        warnings.extend(after.problems.iter().filter(is_it).map(|problem| format!("{}: {}", group.name, problem.what)));
+        let said = |problem: &Problem| format!("{}: {}", group.name, mask::told(&problem.what));
+        warnings.extend(after.problems.iter().filter(is_it).map(said));
         let spec = after.config.as_ref().and_then(|config| config.server(&group.name)?.spec.as_ref().ok());
         if let Some(spec) = spec
             && !(world.has_program)(&spec.command, &spec.cwd)
         {
-            warnings.push(format!("{}: there is no program `{}`", group.name, mask::command_line(&spec.command, &[])));
+            let program = mask::command_line(&group.server.command, &[]);
+            warnings.push(format!("{}: there is no program `{program}`", group.name));
         }
     }
     warnings
@@ -538,7 +558,7 @@ fn files(
     for item in items {
         let server = item.group.map(|group| groups[group].name.clone());
         let fate = match (item.verdict, server) {
-            (Verdict::Left(reason), _) => Fate::Left { reason },
+            (Verdict::Left(reason), _) => Fate::Left { reason: mask::told(&reason) },
             (Verdict::Through(Reached::Hub), _) => Fate::Through { server: None },
             (Verdict::Through(Reached::Server(name)), _) => Fate::Through { server: Some(name) },
             (Verdict::Server(_), Some(server)) if manner.no_rewrite => Fate::Copied { server },
@@ -550,7 +570,7 @@ fn files(
         };
         let file = &mut files[item.source];
         let project = item.project.filter(|_| file.project.is_none());
-        file.entries.push(EntryPlan { name: item.found.name, project, fate });
+        file.entries.push(EntryPlan { name: mask::name(&item.found.name), project, fate, known: item.known });
     }
     files.retain(|file| file.left.is_some() || !file.entries.is_empty());
     files

@@ -7,12 +7,11 @@ use super::discover::{Content, Source};
 use super::journal::{Of, Part, Wanted};
 use super::judge::{self, Reached, Verdict};
 use super::plan::{Item, Manner, Sources, World};
-use crate::clients::{self, Act, Edit, Entry, Target};
+use crate::clients::{self, Act, Edit, Entry, Program, Target};
 
-/// Where Claude Code keeps the entries that count more than those of a project's own file.
-const LOCAL: [&str; 2] = ["projects", "mcpServers"];
 /// Any target, to see whether an entry can be edited at all.
 const PROBE: (&str, &str) = ("server", "http://127.0.0.1:65535/mcp");
+const PROBE_HUB: Program<'static> = Program { path: "/hub", args: &[], env: &[] };
 
 /// What is behind a port of hub.
 type Ports<'a> = &'a dyn Fn(u16) -> Option<Reached>;
@@ -73,7 +72,9 @@ fn overridden(
         Ok(reading) => reading.found,
         Err(why) => return left(of_claude(why.to_string())),
     };
-    let at = [LOCAL[0], root, LOCAL[1], &item.found.name].map(str::to_owned).to_vec();
+    let Some(at) = sources.place(index).local(root, &item.found.name) else {
+        return left(of_claude("it has no place for it".to_owned()));
+    };
     let Some(local) = found.iter().find(|found| found.at == at) else {
         return Ok(Some(at));
     };
@@ -94,7 +95,7 @@ fn leave_what_cannot_be_edited(sources: &Sources, items: &mut [Item]) {
         let probe = |_: usize| (PROBE.0.to_owned(), PROBE.1.to_owned());
         let all: Vec<usize> = (0..items.len()).filter(|at| target_file(sources, &items[*at]) == Some(index)).collect();
         let edits = |which: &[usize], items: &[Item]| {
-            which.iter().map(|at| edit_of(sources, &items[*at], "/hub", &probe)).collect::<Vec<Edit>>()
+            which.iter().map(|at| edit_of(sources, &items[*at], PROBE_HUB, &probe)).collect::<Vec<Edit>>()
         };
         if all.is_empty() || text_with(sources, index, &edits(&all, items)).is_ok() {
             continue;
@@ -117,7 +118,7 @@ fn target_file(sources: &Sources, item: &Item) -> Option<usize> {
     }
 }
 
-fn edit_of(sources: &Sources, item: &Item, hub: &str, target: &dyn Fn(usize) -> (String, String)) -> Edit {
+fn edit_of(sources: &Sources, item: &Item, hub: Program<'_>, target: &dyn Fn(usize) -> (String, String)) -> Edit {
     let client = sources.all[item.source].client;
     let (server, url) = target(item.group.unwrap_or(0));
     let target = Target { server: &server, url: &url, hub };
@@ -142,7 +143,7 @@ fn text_with(sources: &Sources, index: usize, edits: &[Edit]) -> Result<String, 
 pub(super) fn changes(
     sources: &Sources,
     items: &[Item],
-    hub: &str,
+    hub: Program<'_>,
     target: &dyn Fn(usize) -> (String, String),
 ) -> Result<Vec<Wanted>, String> {
     let mut changes: Vec<Wanted> = Vec::new();

@@ -231,13 +231,13 @@ impl Texts {
         Parts { text: self.current.clone(), back: Vec::new(), left: Vec::new(), needs_hub: false }
     }
 
-    /// Without the servers that import added and nobody changed since.
+    /// Without the servers that import added, and the ports that it fixed, where nobody changed them since.
     fn servers(&self, added: &[String]) -> Result<Parts, Error> {
         let written = |text: &str| {
             let all: Option<serde_json::Value> = toml_edit::de::from_str(text.trim_start_matches('\u{feff}')).ok();
             all.and_then(|all| all.get("servers").cloned()).unwrap_or_default()
         };
-        let (ours, theirs) = (written(&self.after), written(&self.current));
+        let (was, ours, theirs) = (written(&self.before), written(&self.after), written(&self.current));
         let mut parts = self.nothing_yet();
         for name in added {
             match theirs.get(name) {
@@ -247,6 +247,18 @@ impl Texts {
                     parts.back.push(name.clone());
                 }
                 Some(_) => parts.left.push(name.clone()),
+            }
+        }
+        let port =
+            |servers: &serde_json::Value, name: &str| servers.get(name).and_then(|server| server.get("port")).cloned();
+        for (name, _) in was.as_object().into_iter().flatten() {
+            match (port(&was, name), port(&ours, name), port(&theirs, name)) {
+                (None, Some(ours), Some(theirs)) if ours == theirs => {
+                    parts.text = edit::unset_port(&parts.text, name).map_err(Error::Edit)?;
+                    parts.back.push(name.clone());
+                }
+                (None, Some(_), Some(_)) => parts.left.push(name.clone()),
+                _ => {}
             }
         }
         Ok(parts)
@@ -285,5 +297,23 @@ fn reads_the_same(ours: &Entry, entry: &Entry) -> bool {
         (Entry::Remote { url: ours }, Entry::Remote { url }) => ours == url,
         (Entry::Stdio(ours), Entry::Stdio(stdio)) => ours.command == stdio.command && ours.args == stdio.args,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_import_fixed_are_open_again() {
+        let before = "[servers.a] # mine\ncommand = \"a\"\n\n[servers.b]\ncommand = \"b\"\n\n[servers.c]\ncommand = \"c\"\nport = 9\n";
+        let fixed = |text: &str, name: &str, port| edit::set_port(text, name, port).expect("set");
+        let after = fixed(&fixed(before, "a", 18901), "b", 18902);
+        let later = "\n[servers.mine]\ncommand = \"m\"\n";
+        let current = fixed(&after, "b", 20000) + later;
+        let texts = Texts { before: before.to_owned(), after, current };
+        let parts = texts.parts(&Of::Hub { added: Vec::new() }).expect("put back");
+        assert_eq!(parts.text, fixed(before, "b", 20000) + later);
+        assert_eq!((parts.back, parts.left), (vec!["a".to_owned()], vec!["b".to_owned()]));
     }
 }

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use super::discover::{self, Home, Wanted};
 use super::plan::{self, HubToml, Manner, Plan, Sources, World};
+use crate::clients::Program;
 use crate::config::file;
 use crate::platform::detached::lasting_program;
 use crate::platform::dirs::Dirs;
@@ -46,7 +47,7 @@ pub(super) fn prepare_for(home: &Home, wanted: &Wanted, manner: Manner, dirs: &D
     let sources = sources(home, wanted)?;
     let hub = hub_toml(&dirs.config_file)?;
     let program = lasting_program().map_err(Error::Program)?;
-    let remembered = store::ports_in(&dirs.database());
+    let (remembered, told) = (store::ports_in(&dirs.database()), dirs.told());
     let host = host(hub.text.as_deref().unwrap_or_default(), &hub.path, &home.home);
     let world = World {
         load: &|text| file::load(text, &dirs.config_file, &home.home),
@@ -55,7 +56,8 @@ pub(super) fn prepare_for(home: &Home, wanted: &Wanted, manner: Manner, dirs: &D
         is_tracked: &is_tracked,
         has_program: &has_program,
         remembered: &remembered,
-        hub: &program.to_string_lossy(),
+        hub: Program { path: &program.to_string_lossy(), args: &told.args, env: &told.env },
+        config: &dirs.config_file,
     };
     Ok(plan::plan(&sources, &hub, manner, &world)?)
 }

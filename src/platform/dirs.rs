@@ -30,6 +30,15 @@ pub struct Dirs {
     pub control_socket: PathBuf,
 }
 
+/// What says which hub is meant. See [`Dirs::told`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Arguments of `hub`, before the verb.
+    pub args: Vec<String>,
+    /// Variables.
+    pub env: Vec<(String, String)>,
+}
+
 /// What can go wrong with folders. The texts are shown to people.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -98,6 +107,34 @@ impl Dirs {
         }
         let config_dir = config_file.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self { config_file, config_dir, state_dir, control_socket })
+    }
+
+    /// What a program must be told so that it finds these when something else starts it, with `HOME` and nothing more.
+    pub fn told(&self) -> Told {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        self.told_to(base(), std::env::home_dir(), &variable)
+    }
+
+    fn told_to(&self, base: Option<Base>, home: Option<PathBuf>, variable: &dyn Fn(&str) -> Option<OsString>) -> Told {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        // Who has these variables in a terminal may not have them in programs that were started elsewhere.
+        let differs = |name: &str, usual: &str| {
+            let set = variable(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+            set.filter(|folder| home.as_ref().is_none_or(|home| home.join(usual) != *folder))
+        };
+        let is_usual = base.is_some_and(|base| base.config.join("hub.toml") == self.config_file)
+            && differs("XDG_CONFIG_HOME", ".config").is_none();
+        let mut told = Told::default();
+        if !is_usual {
+            told.args = vec!["--config".to_owned(), text(&self.config_file)];
+        }
+        // The folder also says where the control socket is, so that the usual one is told too.
+        if variable("HUB_STATE_DIR").is_some() {
+            told.env.push(("HUB_STATE_DIR".to_owned(), text(&self.state_dir)));
+        } else if let Some(folder) = differs("XDG_STATE_HOME", ".local/state") {
+            told.env.push(("XDG_STATE_HOME".to_owned(), text(&folder)));
+        }
+        told
     }
 
     /// The database file of the state.
@@ -176,6 +213,26 @@ mod tests {
         let without_runtime = Base { runtime: None, ..some_base() };
         let dirs = Dirs::from(Some(without_runtime), None, None).expect("dirs");
         assert_eq!(dirs.control_socket, Path::new("/s/hub/hub.sock"));
+    }
+
+    #[test]
+    fn only_what_is_not_usual_is_told() {
+        let usual = Dirs::from(Some(some_base()), None, None).expect("dirs");
+        let told = |dirs: &Dirs, set: &[(&str, &str)]| {
+            let variable = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+            dirs.told_to(Some(some_base()), Some("/home/me".into()), &variable)
+        };
+        assert_eq!(told(&usual, &[]), Told::default());
+        let as_usual = [("XDG_CONFIG_HOME", "/home/me/.config"), ("XDG_STATE_HOME", "/home/me/.local/state")];
+        assert_eq!(told(&usual, &as_usual), Told::default());
+        let args = vec!["--config".to_owned(), "/c/hub/hub.toml".to_owned()];
+        let env = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let xdg = [("XDG_CONFIG_HOME", "/c"), ("XDG_STATE_HOME", "/s")];
+        assert_eq!(told(&usual, &xdg), Told { args, env: env("XDG_STATE_HOME", "/s") });
+        let other = Dirs::from(Some(some_base()), Some("/x/my.toml".into()), Some("/y".into())).expect("dirs");
+        let args = vec!["--config".to_owned(), "/x/my.toml".to_owned()];
+        let set = [("HUB_STATE_DIR", "/y"), ("XDG_STATE_HOME", "/s")];
+        assert_eq!(told(&other, &set), Told { args, env: env("HUB_STATE_DIR", "/y") });
     }
 
     #[test]

@@ -368,7 +368,10 @@ fn export_is_what_import_writes() {
     let all = user.run(&["export", "--client", "cursor", "--aggregate"]).json();
     assert_eq!(all, json!({"mcpServers": {"hub": {"url": format!("http://127.0.0.1:{}/mcp", user.port)}}}));
     let shim = user.run(&["export", "--client", "claude-desktop", "--aggregate"]).json();
-    assert_eq!(shim["mcpServers"]["hub"]["args"], json!(["connect"]));
+    // This user's folders are told: a client would start hub without the variables of this test.
+    let config = user.path("hub/hub.toml").display().to_string();
+    assert_eq!(shim["mcpServers"]["hub"]["args"], json!(["--config", config, "connect"]));
+    assert_eq!(shim["mcpServers"]["hub"]["env"], json!({"HUB_STATE_DIR": user.path("state")}));
     user.write("hub/hub.toml", format!("{}[servers.a]\ncommand = \"x\"\n", user.hub_head()).as_bytes());
     let without = user.cli(&["export"]);
     assert!(without.code == 1 && without.stderr.contains("not given a port yet to: a"), "{without:?}");

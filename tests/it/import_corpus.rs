@@ -105,6 +105,7 @@ impl Case {
             ("@HOME@".into(), place("home")),
             ("@PROJECT@".into(), place("project")),
             ("@OTHER@".into(), place("other")),
+            ("@STATE@".into(), place("state")),
             ("@HUBTOML@".into(), place("hub/hub.toml")),
             ("@HUB@".into(), hub),
         ]

@@ -8,10 +8,13 @@ mod table;
 mod toml;
 mod yaml;
 
-use super::{Act, Client, Edit, Entry, Place, Scope, Stdio, Target, client, edit, hub_entry, new_entry, read};
+use super::{Act, Client, Edit, Entry, Place, Program, Scope, Stdio, Target, client, edit, hub_entry, new_entry, read};
 
-pub(super) const TARGET: Target<'static> =
-    Target { server: "srv", url: "http://127.0.0.1:18901/mcp", hub: "/usr/local/bin/hub" };
+pub(super) const TARGET: Target<'static> = Target {
+    server: "srv",
+    url: "http://127.0.0.1:18901/mcp",
+    hub: Program { path: "/usr/local/bin/hub", args: &[], env: &[] },
+};
 
 /// A client and the place of it whose path ends so.
 pub(super) fn place(id: &str, scope: Scope, end: &str) -> (&'static Client, &'static Place) {
