@@ -159,8 +159,11 @@ pub(super) fn told(sentence: &str) -> String {
         let bare = word.trim_matches(['`', '"', ',', ':', '.']);
         match bare.split_once('=') {
             Some((name, _)) if !name.is_empty() => word.replace(bare, MASK),
-            _ if is_random(bare) => word.replace(bare, &path(bare).unwrap_or(MASK.to_owned())),
-            _ => word.to_owned(),
+            _ => match path(bare) {
+                Some(path) => word.replace(bare, &path),
+                None if is_random(bare) => word.replace(bare, MASK),
+                None => word.to_owned(),
+            },
         }
     };
     sentence.split(' ').map(word).collect::<Vec<_>>().join(" ")

@@ -78,7 +78,7 @@ fn secrets_of_a_command_line_are_masked() {
 #[test]
 fn sentences_and_names_hold_no_secret() {
     for (given, shown) in [
-        ("`cwd`: folder /srv/sk-0123456789abcdef/x does not exist", "`cwd`: folder /srv/***/x does not exist"),
+        ("`cwd`: folder /srv/sk-hunter-0000000000/x does not exist", "`cwd`: folder /srv/***/x does not exist"),
         ("`env.A=hunter2` is not a name of a variable", "`***` is not a name of a variable"),
         ("only the editor knows `${input:x}`", "only the editor knows `${input:x}`"),
     ] {
