@@ -29,6 +29,7 @@
 //! | layer | room | what it is |
 //! |---|---|---|
 //! | 0 | [`limits`], [`tasks`], [`backoff`] | numbers, joined tasks, jittered backoff |
+//! | 0 | [`files`] | files replaced whole, one changer at a time |
 //! | 1 | [`mcp`] | the protocol as bytes: envelope, ids, splicing. Pure |
 //! | 1 | [`config`] | hub.toml: schema, validation, expansion, diff. Pure but for `file` and `watch` |
 //! | 1 | [`platform`] | the operating system: the only `unsafe` and `cfg(target_os)` |
@@ -68,6 +69,7 @@ pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod exchange;
+pub mod files;
 pub mod http;
 pub mod import;
 pub mod limits;

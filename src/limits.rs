@@ -271,6 +271,8 @@ pub const SERVICE_COMMAND_PATIENCE: Duration = Duration::from_secs(90);
 pub const SHELL_PATH_PATIENCE: Duration = Duration::from_secs(5);
 /// A service manager is told at most this often how many servers are ready.
 pub const MANAGER_STATUS_EVERY: Duration = Duration::from_secs(5);
+/// A service manager hears that hub is alive at most this often, whatever it asks for.
+pub const MANAGER_BEAT_MIN: Duration = Duration::from_millis(10);
 /// A service manager that does not read gets this long for what it must not miss.
 pub const MANAGER_PATIENCE: Duration = Duration::from_millis(100);
 /// Commands queued towards the supervisor.
@@ -344,12 +346,14 @@ pub const STDIO_CANCEL_AGAIN: [Duration; 3] =
 pub const IMPORT_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Project folders that `hub import` looks into.
 pub const IMPORT_PROJECTS_MAX: usize = 2000;
-/// Imports that can be undone; older ones are forgotten.
-pub const IMPORT_BACKUPS_MAX: usize = 20;
+/// Imports that can be undone: the next one is refused, none is forgotten.
+pub const IMPORT_BACKUPS_MAX: usize = 200;
 /// Lines of a diff that a refused undo shows.
 pub const DIFF_LINES_MAX: usize = 120;
 /// Longest line of it.
 pub const DIFF_LINE_CHARS_MAX: usize = 160;
+/// A change of hub.toml waits this long for another one, or for an import, to end.
+pub const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// `hub add` waits this long for the new server: as long as a first start may take, and a retry.
 pub const ADD_PATIENCE: Duration = Duration::from_secs(90);
 /// How often it looks.

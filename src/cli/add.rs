@@ -3,19 +3,18 @@
 //! In: what was typed. Out: hub.toml with the server; whether it starts, and how a client connects. Owns nothing. May not:
 //! take a port that another server has, or has had.
 
-use std::collections::HashSet;
-use std::net::TcpListener;
 use std::path::Path;
 
 use tokio::time::{Instant, sleep};
 
 use crate::config::edit::{add_server, remove_server, set_lazy};
-use crate::config::{Config, ServerName};
+use crate::config::{Config, Ports, ServerName};
 use crate::control::proto::{About, AboutServer};
 use crate::doctor::causes;
 use crate::limits;
+use crate::platform::sockets;
 use crate::server::State;
-use crate::store::Store;
+use crate::store;
 
 use super::args::AddArgs;
 use super::edit;
@@ -24,34 +23,37 @@ use super::failure::{Exit, Failure};
 use super::resolve::Setting;
 
 pub(super) async fn run(args: &AddArgs, setting: &Setting<'_>) -> Result<(), Failure> {
-    let here = std::env::current_dir()?;
-    let Typed { name, mut server, notes } = typed(args, &here)?;
+    let here = std::env::current_dir().map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot tell the current folder: {error}"))
+            .hint("go to another folder first")
+    })?;
+    let Typed { name, mut server, notes } = typed(args, &here, Path::exists)?;
     if let Err(error) = ServerName::new(&name) {
         return Err(Failure::new(Exit::Usage, format!("`{name}` cannot be a name: {error}"))
             .hint("take letters, digits, - and _"));
     }
     let path = &setting.dirs.config_file;
-    let old = edit::read(path)?.and_then(|text| edit::judge(&text, path).config);
-    if let Some(known) = old.as_ref().and_then(|config| same_name(config, &name)) {
-        return Err(Failure::new(Exit::Failed, format!("there is a server `{known}` in hub.toml already"))
-            .hint(format!("take another name, or `hub remove {known}` first")));
-    }
-    let about = setting.client.get::<About>("/v1/about").await.ok();
-    if server.port.is_none() {
-        server.port = free_port(old.as_ref(), about.as_ref(), setting).await;
-    }
+    let mut url = None;
     // Values of variables are secrets, and arguments may be.
-    let missing = edit::change(path, true, |text| {
-        let text = add_server(text, &name, &server)?;
-        if args.lazy { set_lazy(&text, &name) } else { Ok(text) }
-    })?;
+    let missing = edit::change(setting, true, |text, config| {
+        if let Some(known) = same_name(config, &name) {
+            return Err(Failure::new(Exit::Failed, format!("there is a server `{known}` in hub.toml already"))
+                .hint(format!("take another name, or `hub remove {known}` first")));
+        }
+        server.port = server.port.or_else(|| free_port(config, &name, setting));
+        url = server.port.map(|port| config.hub.url(port));
+        let added = add_server(text, &name, &server);
+        let added = added.and_then(|text| if args.lazy { set_lazy(&text, &name) } else { Ok(text) });
+        added.map_err(|why| Failure::new(Exit::Failed, why))
+    });
+    let missing = missing.await?;
     for note in notes.iter().chain(&missing) {
         setting.out.note(&format!("note: {note}"));
     }
     if !edit::reload(setting).await? {
         setting.out.line(&format!("added {name} to {}", path.display()))?;
         setting.out.note("note: hub is not running; `hub up` starts it");
-        connect(&name, server.port.map(|port| own_url(old.as_ref(), port)), setting);
+        connect(&name, url, setting);
         return Ok(());
     }
     let now = settled(&name, setting).await?;
@@ -65,30 +67,13 @@ fn same_name<'a>(config: &'a Config, name: &str) -> Option<&'a str> {
     config.servers.iter().map(|entry| entry.name.as_str()).find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The lowest port that nobody has, had, or listens on; none if the system is to choose.
-async fn free_port(old: Option<&Config>, about: Option<&About>, setting: &Setting<'_>) -> Option<u16> {
-    let first = old.map_or(limits::FIRST_SERVER_PORT, |config| config.hub.first_port);
-    let hub = old.map_or(limits::HUB_PORT, |config| config.hub.port);
-    let mut taken: HashSet<u16> =
-        old.iter().flat_map(|config| &config.servers).filter_map(|entry| entry.port).collect();
-    taken.insert(hub);
-    taken.extend(about.iter().flat_map(|about| &about.servers).map(|server| server.port));
-    let database = setting.dirs.database();
-    if about.is_none()
-        && database.exists()
-        && let Ok(store) = Store::open(&database)
-    {
-        taken.extend(store.ports().await.unwrap_or_default().into_values());
-        store.close().await;
+/// A port to write into hub.toml; none where the system is to choose, and hub to remember.
+fn free_port(config: &Config, name: &str, setting: &Setting<'_>) -> Option<u16> {
+    if config.hub.first_port == 0 {
+        return None;
     }
-    let host = old.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |config| config.hub.host);
-    let is_free = |port: &u16| !taken.contains(port) && TcpListener::bind((host, *port)).is_ok();
-    (first != 0).then(|| (first..=u16::MAX).find(is_free)).flatten()
-}
-
-fn own_url(config: Option<&Config>, port: u16) -> String {
-    let host = config.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |config| config.hub.host);
-    format!("http://{}/mcp", std::net::SocketAddr::new(host, port))
+    let mut ports = Ports::of(config, &store::ports_in(&setting.dirs.database()));
+    ports.give(name, |port| sockets::is_free(config.hub.host, port))
 }
 
 /// The server once it is ready, has failed, or waits for its first request.
@@ -150,9 +135,10 @@ fn connect(name: &str, url: Option<String>, setting: &Setting<'_>) {
 
 /// `hub remove`
 pub(super) async fn remove(name: &str, setting: &Setting<'_>) -> Result<(), Failure> {
-    let path: &Path = &setting.dirs.config_file;
+    let path = &setting.dirs.config_file;
     edit::known(name, path)?;
-    edit::change(path, false, |text| remove_server(text, name))?;
+    let removed = |text: &str| remove_server(text, name).map_err(|why| Failure::new(Exit::Failed, why));
+    edit::change(setting, false, |text, _| removed(text)).await?;
     if !edit::reload(setting).await? {
         setting.out.line(&format!("removed {name} from {}", path.display()))?;
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::config::{Kind, Loaded, Problem, file};
-use crate::platform::dirs::Dirs;
+use crate::platform::dirs::{self, Dirs};
 
 use super::failure::{Exit, Failure, chain};
 use super::out::Out;
@@ -19,7 +19,7 @@ pub(super) fn run(file: Option<&Path>, json: bool, out: &Out) -> Result<(), Fail
         None => Dirs::find(None)?.config_file,
     };
     let text = file::read(&path).map_err(|error| unreadable(&path, &error))?;
-    let home = std::env::home_dir().unwrap_or_else(|| "/".into());
+    let home = dirs::home_or_root();
     let loaded = file::load(&text, &path, &home);
     if json {
         out.document(document(&path, &loaded).to_string().as_bytes())?;

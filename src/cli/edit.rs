@@ -3,21 +3,22 @@
 //! In: a change of the text. Out: the file, replaced whole; what the daemon says. Owns nothing. May not: write a text that
 //! `hub check` would refuse, or over one that somebody else has just written.
 
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::config::{Kind, Loaded, file, name_hint};
+use crate::config::edit::BEGINNING;
+use crate::config::{Config, Kind, Loaded, file, name_hint};
 use crate::control::client::Error;
 use crate::control::proto::Done;
+use crate::files::{self, Lock};
+use crate::limits::CHANGE_PATIENCE;
 use crate::platform::dirs;
 
 use super::check::unreadable;
 use super::failure::{Exit, Failure};
 use super::resolve::Setting;
-
-/// What a new hub.toml begins with.
-const BEGINNING: &str = "# What hub runs. It is read again when it is saved; `hub check` finds mistakes.\n";
 
 /// The text of hub.toml; `None` when there is none yet.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
@@ -30,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
 
 /// What a text says here and now.
 pub(super) fn judge(text: &str, path: &Path) -> Loaded {
-    let home = std::env::home_dir().unwrap_or_else(|| "/".into());
+    let home = dirs::home_or_root();
     file::load(text, path, &home)
 }
 
@@ -47,20 +48,25 @@ pub(super) fn known(name: &str, path: &Path) -> Result<(), Failure> {
     Err(failure.hint(name_hint(name, names.iter().copied())))
 }
 
-/// Changes hub.toml, or makes it. What is wrong only with this machine, as a variable that is not set, is returned.
-/// `private`: from now on only this user may read it.
-pub(super) fn change(
-    path: &Path,
+/// Changes hub.toml, or makes it; nobody else of hub does at the same time. What is wrong only with this machine, as a
+/// variable that is not set, is returned. `private`: from now on only this user may read it.
+pub(super) async fn change(
+    setting: &Setting<'_>,
     private: bool,
-    edit: impl FnOnce(&str) -> Result<String, String>,
+    edit: impl FnOnce(&str, &Config) -> Result<String, Failure>,
 ) -> Result<Vec<String>, Failure> {
+    let path = &setting.dirs.config_file;
+    let _lock = lock(setting).await?;
     let before = read(path)?;
-    let old = before.clone().unwrap_or_else(|| BEGINNING.to_owned());
-    if let Some(problem) = judge(&old, path).problems.iter().find(|problem| problem.kind != Kind::Environment) {
-        let failure = Failure::new(Exit::Config, format!("hub.toml has a mistake, and is not changed: {problem}"));
+    let old = before.as_deref().unwrap_or(BEGINNING);
+    let judged = judge(old, path);
+    let mistake = judged.problems.iter().find(|problem| problem.kind != Kind::Environment);
+    let Some(config) = judged.config.as_ref().filter(|_| mistake.is_none()) else {
+        let why = mistake.map(ToString::to_string).unwrap_or_default();
+        let failure = Failure::new(Exit::Config, format!("hub.toml has a mistake, and is not changed: {why}"));
         return Err(failure.hint("`hub check` shows all of them"));
-    }
-    let new = edit(&old).map_err(|why| Failure::new(Exit::Failed, why))?;
+    };
+    let new = edit(old, config)?;
     let (grave, light): (Vec<_>, Vec<_>) =
         judge(&new, path).problems.into_iter().partition(|problem| problem.kind != Kind::Environment);
     if let Some(problem) = grave.first() {
@@ -70,18 +76,32 @@ pub(super) fn change(
             None => failure,
         });
     }
-    if read(path)? != before {
-        let failure = Failure::new(Exit::Failed, format!("{} was changed by somebody else just now", path.display()));
-        return Err(failure.hint("run the command again"));
-    }
     if before.is_none() {
         dirs::create_private(path.parent().unwrap_or(Path::new("/")))?;
     }
-    file::replace(path, &new, private).map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()))
-            .hint("is the folder yours, and is there room on the disk?")
-    })?;
+    file::replace(path, before.as_deref(), &new, private).map_err(|error| not_written(path, &error))?;
     Ok(light.into_iter().map(|problem| problem.to_string()).collect())
+}
+
+/// The lock of everything that changes hub.toml.
+async fn lock(setting: &Setting<'_>) -> Result<Lock, Failure> {
+    let folder = &setting.dirs.state_dir;
+    dirs::create_private(folder)?;
+    Lock::wait(folder, CHANGE_PATIENCE).await.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Failure::new(Exit::Failed, "another hub command is changing hub.toml just now")
+            .hint("nothing was changed; run it again when the other one is done"),
+        _ => Failure::new(Exit::Failed, format!("cannot use {}: {error}", folder.display())),
+    })
+}
+
+fn not_written(path: &Path, error: &files::Error) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()));
+    match error {
+        files::Error::Changed => failure.hint("somebody else wrote it; run the command again"),
+        // It says what to run.
+        files::Error::ReadOnly(_) => failure,
+        files::Error::Io { .. } => failure.hint("is its folder yours and writable, and is there room on the disk?"),
+    }
 }
 
 /// Tells the daemon to read hub.toml again, and what came of it. `false`: there is none.

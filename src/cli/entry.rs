@@ -3,12 +3,13 @@
 //! In: words. Out: a name and a [`NewServer`], or what is wrong with the words. Owns nothing. May not: look at the file
 //! system, or quote a value in an error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::config::edit::NewServer;
+use crate::config::edit::{NewServer, literal};
+use crate::import::depends_on_folder;
 
 use super::args::AddArgs;
 use super::failure::{Exit, Failure};
@@ -26,8 +27,8 @@ fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
-/// Understands the words. `here`: the current folder.
-pub(super) fn typed(args: &AddArgs, here: &Path) -> Result<Typed, Failure> {
+/// Understands the words. `here`: the current folder; `exists` says whether a path is there.
+pub(super) fn typed(args: &AddArgs, here: &Path, exists: impl Fn(&Path) -> bool) -> Result<Typed, Failure> {
     let mut words = args.rest.clone();
     let (mut name, mut env, mut notes) = (args.name.clone(), args.env.clone(), Vec::new());
     // `-e` of claude takes several values: those that follow the first one stand where the name or the command would.
@@ -66,24 +67,30 @@ pub(super) fn typed(args: &AddArgs, here: &Path) -> Result<Typed, Failure> {
         server.env.retain(|(known, _)| known != key);
         server.env.push((key.to_owned(), value.to_owned()));
     }
-    let absolute = |path: &str| if path.starts_with(['/', '~', '$']) { path.to_owned() } else { join(here, path) };
-    server.cwd = args.cwd.as_deref().or(server.cwd.as_deref()).map(absolute);
-    server.env_file = args.env_file.as_deref().or(server.env_file.as_deref()).map(absolute);
+    let is_absolute = |path: &str| path.starts_with(['/', '~', '$']);
+    let relative = |path: &str| this_folder(here).map(|here| join(&here, path));
+    let absolute = |path: &str| if is_absolute(path) { Ok(path.to_owned()) } else { relative(path) };
+    server.cwd = args.cwd.as_deref().or(server.cwd.as_deref()).map(absolute).transpose()?;
+    server.env_file = args.env_file.as_deref().or(server.env_file.as_deref()).map(absolute).transpose()?;
     server.port = args.port;
-    if server.cwd.is_none() && depends_on_folder(&server) {
-        notes.push(format!(
-            "it has a relative path, so it runs in {}; `--cwd DIR` is for another folder",
-            here.display()
-        ));
-        server.cwd = Some(here.display().to_string());
+    let exists = |path: &str| exists(&here.join(path));
+    if server.cwd.is_none() && depends_on_folder(&server.command, &server.args, &server.env, &exists).is_some() {
+        let why = "what it starts depends on the folder that it is started in";
+        notes.push(format!("{why}, so it runs in {}; `--cwd DIR` is for another one", here.display()));
+        server.cwd = Some(this_folder(here)?);
     }
     Ok(Typed { name, server, notes })
 }
 
-fn join(here: &Path, path: &str) -> String {
-    let joined: std::path::PathBuf =
-        here.join(path).components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
-    joined.display().to_string()
+/// The current folder in the words of hub.toml.
+fn this_folder(here: &Path) -> Result<String, Failure> {
+    let wrong = || usage("the path of the current folder is not UTF-8, and hub.toml is").hint("give it as `--cwd DIR`");
+    here.to_str().map(literal).ok_or_else(wrong)
+}
+
+fn join(here: &str, path: &str) -> String {
+    let joined: PathBuf = Path::new(here).join(path).components().collect();
+    joined.to_string_lossy().into_owned()
 }
 
 /// `KEY=VALUE`, as no command and no server is called.
@@ -94,12 +101,6 @@ fn is_pair(word: &str) -> bool {
 
 fn is_url(word: &str) -> bool {
     word.starts_with("http://") || word.starts_with("https://")
-}
-
-/// Does what is run depend on where it is run?
-fn depends_on_folder(server: &NewServer) -> bool {
-    let is_relative = |word: &String| word == "." || word == ".." || word.starts_with("./") || word.starts_with("../");
-    is_relative(&server.command) || server.args.iter().any(is_relative)
 }
 
 fn remote(name: &str, url: Option<&String>) -> Failure {
@@ -160,7 +161,7 @@ mod tests {
     fn read(line: &str) -> Result<Typed, Failure> {
         let words = line.split(' ').map(|word| word.replace('\u{a0}', " "));
         let line = Line::try_parse_from(std::iter::once("add".to_owned()).chain(words)).expect("parses");
-        typed(&line.add, Path::new("/here"))
+        typed(&line.add, Path::new("/here"), |path| path == Path::new("/here/data"))
     }
 
     #[test]
@@ -234,5 +235,28 @@ mod tests {
         assert_eq!(cwd("--cwd ./sub/. a node ./x.js").as_deref(), Some("/here/sub"));
         assert_eq!(cwd("--cwd ~/sub a x").as_deref(), Some("~/sub"));
         assert_eq!(cwd("a npx -y @scope/server /data"), None);
+        // The same words as in a client's file.
+        for line in ["a uv run server.py", "a -e D=./x server", "a npm start", "a files data", "a files --root=."] {
+            assert_eq!(cwd(line).as_deref(), Some("/here"), "{line}");
+        }
+        for line in ["a uv --directory /x run server.py", "a uvx data", "a files other", "a -e D=/x server"] {
+            assert_eq!(cwd(line), None, "{line}");
+        }
+    }
+
+    /// The path of a folder is no reference to a variable, and must be one that hub.toml can hold.
+    #[test]
+    fn a_folder_with_an_odd_name() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let at = |words: &[&str], here: &[u8]| {
+            let line = Line::try_parse_from([&["add"], words].concat()).expect("parses");
+            typed(&line.add, Path::new(std::ffi::OsStr::from_bytes(here)), |_| false)
+        };
+        let cwd = |words: &[&str]| at(words, b"/a${B}").expect("typed").server.cwd;
+        assert_eq!(cwd(&["a", "./x"]).as_deref(), Some("/a$${B}"));
+        assert_eq!(cwd(&["--cwd", "${C}", "a", "x"]).as_deref(), Some("${C}"));
+        assert_eq!(cwd(&["--cwd", "sub", "a", "x"]).as_deref(), Some("/a$${B}/sub"));
+        assert!(at(&["a", "./x"], b"/a\xff").expect_err("not text").message.contains("not UTF-8"));
+        assert!(at(&["a", "x"], b"/a\xff").is_ok(), "which is of no concern here");
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::import::{Done, Fate, File, Plan, Server};
+use crate::platform::dirs;
 
 use super::harmless::harmless;
 use super::out::{Out, Tone, first_line};
@@ -32,7 +33,7 @@ pub(super) struct Page<'a> {
 
 impl<'a> Page<'a> {
     pub(super) fn new(out: &'a Out) -> Self {
-        Self { out, width: width(out.width()), home: std::env::home_dir() }
+        Self { out, width: width(out.width()), home: dirs::home().ok() }
     }
 
     /// A path with `~` for the home folder.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::child::logs::{Follow, last_lines, path_of};
 use crate::config::file;
+use crate::platform::dirs;
 
 use super::args::LogsArgs;
 use super::failure::{Exit, Failure};
@@ -95,7 +96,7 @@ fn wanted(name: &str, folder: &Path, setting: &Setting<'_>) -> Result<String, Fa
 fn configured(setting: &Setting<'_>) -> Option<Vec<String>> {
     let path = &setting.dirs.config_file;
     let text = file::read(path).ok()?;
-    let home = std::env::home_dir().unwrap_or_else(|| "/".into());
+    let home = dirs::home_or_root();
     let config = file::load(&text, path, &home).config?;
     Some(config.servers.iter().map(|server| server.name.to_string()).collect())
 }

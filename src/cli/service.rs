@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::config::{self, file};
-use crate::platform::dirs::Dirs;
+use crate::platform::dirs::{self, Dirs};
 use crate::service::install::{self, ChosenPath};
 use crate::service::manager::{Service, State};
 use crate::service::unit::Unit;
@@ -37,7 +37,7 @@ async fn install(
 ) -> Result<(), Failure> {
     let (dirs, out) = (&setting.dirs, setting.out);
     // Nothing is asked of a shell for a service that cannot be.
-    service.installed()?;
+    let old = service.installed()?;
     if !args.no_start {
         service.answers().await.map_err(|error| {
             let hint = "`hub up` runs hub in the background without a service manager; with `--no-start` the file is \
@@ -53,7 +53,7 @@ async fn install(
     show_path(&chosen, service, setting)?;
     let unit = install::unit(dirs, config, &chosen.path)?;
     if args.no_start {
-        service.write(&service.render(&unit))?;
+        service.write(old.as_deref(), &service.render(&unit))?;
         out.line(&format!("{} is written", service.file().display()))?;
         return out.line(&format!("to start hub: {}", service.how_to_start()));
     }
@@ -115,7 +115,7 @@ fn wanted_variables(dirs: &Dirs) -> BTreeSet<String> {
     let wanted = std::cell::RefCell::new(BTreeSet::new());
     let context = config::Context {
         path: &dirs.config_file,
-        home: &std::env::home_dir().unwrap_or_else(|| "/".into()),
+        home: &dirs::home_or_root(),
         cores: 1,
         vars: &|name| {
             let value = std::env::var(name).ok();

@@ -20,16 +20,17 @@ pub(super) async fn server(verb: &str, name: &str, setting: &Setting<'_>) -> Res
         return Err(failure.hint("`hub status` shows all names"));
     }
     match tell(&format!("/v1/servers/{name}/{verb}"), setting).await {
-        Err(failure) if failure.exit == Exit::NotRunning && verb != "restart" => in_the_file(verb, name, setting),
+        Err(failure) if failure.exit == Exit::NotRunning && verb != "restart" => in_the_file(verb, name, setting).await,
         told => told,
     }
 }
 
 /// Without a daemon, hub.toml is changed here.
-fn in_the_file(verb: &str, name: &str, setting: &Setting<'_>) -> Result<(), Failure> {
+async fn in_the_file(verb: &str, name: &str, setting: &Setting<'_>) -> Result<(), Failure> {
     let path = &setting.dirs.config_file;
     edit::known(name, path)?;
-    edit::change(path, false, |text| set_enabled(text, name, verb == "enable"))?;
+    let changed = |text: &str| set_enabled(text, name, verb == "enable");
+    edit::change(setting, false, |text, _| changed(text).map_err(|why| Failure::new(Exit::Failed, why))).await?;
     setting.out.line(&format!("{name} is {verb}d in {}; hub is not running", path.display()))
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::config::{Start, file};
 use crate::control::proto::{Done, Status};
 use crate::limits::{STARTUP_TIMEOUT, UP_LOOK_EVERY, UP_QUEUE};
+use crate::platform::dirs;
 use crate::server::State;
 use crate::service::background::Outcome;
 use crate::service::install;
@@ -81,7 +82,7 @@ fn begin(args: &UpArgs, setting: &Setting<'_>) -> Result<bool, Failure> {
 fn expectations(setting: &Setting<'_>) -> Result<(BTreeSet<String>, Duration), Failure> {
     let path = &setting.dirs.config_file;
     let text = file::read(path).map_err(|error| check::unreadable(path, &error))?;
-    let home = std::env::home_dir().unwrap_or_else(|| "/".into());
+    let home = dirs::home_or_root();
     let servers = file::load(&text, path, &home).config.map(|config| config.servers).unwrap_or_default();
     let specs = || servers.iter().filter_map(|entry| Some((&entry.name, entry.spec.as_ref().ok()?)));
     let lazy = specs().filter(|(_, spec)| spec.start == Start::Lazy).map(|(name, _)| name.to_string()).collect();

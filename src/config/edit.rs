@@ -28,9 +28,25 @@ pub struct NewServer {
     pub enabled: Option<bool>,
 }
 
+/// What a hub.toml that hub makes begins with.
+pub const BEGINNING: &str = "\
+# The servers of hub: it runs each of them once, for all clients. Saving this file is enough, hub follows.
+# `hub check` says what is wrong with it; `hub undo` takes back what `hub import` did.
+
+[hub]
+# port = 18900        # all servers behind one endpoint
+# first_port = 18901  # servers without a `port` get the lowest free one from here
+# log = \"info\"
+";
+
 /// Longest line that a list or a table is written on.
 const LINE_CHARS_MAX: usize = 100;
 const BOM: char = '\u{feff}';
+
+/// A text in the words of hub.toml that mean just this text.
+pub fn literal(text: &str) -> String {
+    text.replace("${", "$${")
+}
 
 /// The text with `enabled` of a server set.
 pub fn set_enabled(text: &str, server: &str, enabled: bool) -> Result<String, String> {

@@ -7,13 +7,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Context, Loaded};
+use crate::files;
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 
 /// Files that hub.toml names (`env_file`, `${file:…}`), each with the SHA-256 of the text that was read; none when it
@@ -90,40 +91,11 @@ fn only_ours(mode: u32, group: u32) -> bool {
     mode & 0o002 == 0 && (mode & 0o020 == 0 || ours)
 }
 
-/// Replaces the text of hub.toml as a whole: who reads it sees the old one or the new one, whatever is killed when. Links
-/// are followed. A new file is this user's alone; another keeps its permissions, or loses those of others when secrets
-/// come into it (`private`).
-pub fn replace(path: &Path, text: &str, private: bool) -> io::Result<()> {
-    let (file, mode) = match std::fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), 0o600),
-        found => {
-            let file = found?;
-            let mode = std::fs::metadata(&file)?.permissions().mode();
-            (file, if private { mode & 0o700 } else { mode })
-        }
-    };
-    let beside = file.with_extension(format!("toml.{}", std::process::id()));
-    let written = fill(&beside, text, mode).and_then(|()| std::fs::rename(&beside, &file));
-    if written.is_err() {
-        std::fs::remove_file(&beside).ok();
-        return written;
-    }
-    // Some file systems cannot; the new text is there all the same.
-    file.parent().and_then(|folder| File::open(folder).ok()).map(|folder| folder.sync_all().ok());
-    Ok(())
-}
-
-/// A new file with this text, on the disk when this returns.
-fn fill(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    // A process of the same number may have left one.
-    std::fs::remove_file(path).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })?;
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(std::fs::Permissions::from_mode(mode & 0o7777))?;
-    file.sync_all()
+/// Replaces the text of hub.toml, if it still is `before` (none: there is no file). See [`files::replace`]. A new file is
+/// this user's alone; another keeps its permissions, or loses those of others when secrets come into it (`private`).
+pub fn replace(path: &Path, before: Option<&str>, text: &str, private: bool) -> Result<(), files::Error> {
+    let mode = |old: Option<u32>| old.map_or(0o600, |mode| if private { mode & 0o700 } else { mode });
+    files::replace(path, before.map(str::as_bytes), text.as_bytes(), mode)
 }
 
 /// Judges a text with the real environment and files. `path` must be absolute.
@@ -201,6 +173,23 @@ mod tests {
         let said = read(&path).expect_err("refused").to_string();
         assert!(said.contains("others may write it (mode 666)"), "{said}");
         assert!(said.ends_with(&format!("run: chmod 600 {}", path.display())), "{said}");
+    }
+
+    #[test]
+    fn a_new_text_is_private_when_asked_for() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("hub.toml");
+        let mode = || fs::metadata(&path).expect("a file").permissions().mode() & 0o777;
+        replace(&path, None, "one", false).expect("made");
+        assert_eq!(mode(), 0o600);
+        write(&path, "one", 0o644);
+        replace(&path, Some("one"), "two", false).expect("replaced");
+        assert_eq!(mode(), 0o644);
+        replace(&path, Some("two"), "three", true).expect("replaced");
+        assert_eq!((mode(), read(&path).expect("readable").as_str()), (0o600, "three"));
+        assert!(matches!(replace(&path, Some("two"), "four", true), Err(files::Error::Changed)));
+        write(&path, "three", 0o444);
+        assert!(matches!(replace(&path, Some("three"), "four", true), Err(files::Error::ReadOnly(_))));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod env_file;
 mod expand;
 pub mod file;
 mod name;
+mod ports;
 mod problem;
 mod reader;
 mod schema;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use diff::{Changed, HubChange, Plan, Step, diff};
 pub use name::{BadName, ServerName, hint as name_hint};
+pub use ports::Ports;
 pub use problem::{Kind, Problem};
 pub use spec::{
     Concurrency, Config, EraChoice, HubSpec, RestartPolicy, Roots, Secret, ServerEntry, ServerSpec, Share, Start,

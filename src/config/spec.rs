@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,13 @@ pub struct HubSpec {
     pub allowed_hosts: Vec<String>,
     /// Origins that may call besides loopback ones: `scheme://host[:port]`, lower case.
     pub allowed_origins: Vec<String>,
+}
+
+impl HubSpec {
+    /// The MCP endpoint of a listener of hub, as clients are told it.
+    pub fn url(&self, port: u16) -> String {
+        format!("http://{}/mcp", SocketAddr::new(self.host, port))
+    }
 }
 
 /// What to run for one server and how. Equality decides whether a reload touches it; [`ServerSpec::fingerprint`] whether

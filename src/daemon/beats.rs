@@ -5,10 +5,11 @@
 //! stuck.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::limits::MANAGER_STATUS_EVERY;
+use crate::limits::{MANAGER_BEAT_MIN, MANAGER_STATUS_EVERY};
 use crate::platform::notify;
 use crate::server::{Registry, State};
 
@@ -24,8 +25,7 @@ impl Beats {
     pub(super) fn new() -> Self {
         let watchdog = notify::watchdog();
         let interval = notify::is_listened_to().then(|| {
-            let every = watchdog.map_or(MANAGER_STATUS_EVERY, |time| MANAGER_STATUS_EVERY.min(time / 2));
-            let mut interval = interval(every);
+            let mut interval = interval(pause(watchdog));
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
@@ -52,6 +52,11 @@ impl Beats {
     }
 }
 
+/// Twice in the time that the manager allows, as sd_watchdog_enabled(3) advises; but no value makes hub spin.
+fn pause(watchdog: Option<Duration>) -> Duration {
+    watchdog.map_or(MANAGER_STATUS_EVERY, |time| (time / 2).clamp(MANAGER_BEAT_MIN, MANAGER_STATUS_EVERY))
+}
+
 /// How the servers are, in one line.
 fn status(servers: &Registry) -> String {
     let count = |state: State| servers.servers().iter().filter(|server| server.state() == state).count();
@@ -65,4 +70,19 @@ fn status(servers: &Registry) -> String {
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_that_a_manager_allows_makes_hub_spin() {
+        assert_eq!(pause(None), MANAGER_STATUS_EVERY);
+        assert_eq!(pause(Some(Duration::from_millis(600))), Duration::from_millis(300));
+        assert_eq!(pause(Some(Duration::from_hours(1))), MANAGER_STATUS_EVERY);
+        for tiny in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(1), MANAGER_BEAT_MIN] {
+            assert_eq!(pause(Some(tiny)), MANAGER_BEAT_MIN, "{tiny:?}");
+        }
+    }
 }

@@ -3,12 +3,12 @@
 //! In: what hub.toml says, what the store remembers. Out: bound listeners, or why not. Owns the numbers that are in use.
 //! May not: change a port that was ever given out (DESIGN 2.1); a taken one is reported and tried again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{Config, ServerEntry};
+use crate::config::{self, Config, ServerEntry};
 use crate::http::{Context, Face, Listener};
 use crate::platform::kept::Kept;
 use crate::platform::sockets::{self, Error};
@@ -54,18 +54,13 @@ impl Ports {
         if let Some(port) = self.promised(entry) {
             return told(entry, self.door(ctx, host, port, entry));
         }
-        let taken: HashSet<u16> = config
-            .servers
-            .iter()
-            .filter_map(|server| server.port)
-            .chain(self.remembered.values().copied())
-            .chain([hub_port, config.hub.port])
-            .collect();
         let os_chooses = config.hub.first_port == 0 || entry.port == Some(0);
         let numbers: Vec<u16> = if os_chooses {
             vec![0]
         } else {
-            (config.hub.first_port..).filter(|port| !taken.contains(port)).take(NEW_PORT_TRIES).collect()
+            let mut ports = config::Ports::of(config, &self.remembered);
+            ports.take(hub_port);
+            ports.candidates(name).take(NEW_PORT_TRIES).collect()
         };
         let mut last = Door { port: 0, listener: None, failure: None };
         for port in numbers {

@@ -31,7 +31,7 @@ use crate::control::{Desk, Facts};
 use crate::exchange::Exchanges;
 use crate::http::{self, Settings};
 use crate::limits;
-use crate::platform::dirs::{Dirs, MOVED_OUT};
+use crate::platform::dirs::{Dirs, MOVED_OUT, home_or_root};
 use crate::platform::guardian::Guardian;
 use crate::platform::kept::Kept;
 use crate::platform::signals::Signals;
@@ -147,7 +147,7 @@ async fn run(config: Option<&Path>, telemetry: Telemetry, mut kept: Kept) -> Res
 /// Reads and judges hub.toml. Problems of single servers are logged; those servers are `failed`.
 fn load(path: &Path) -> Result<(String, Config, file::Files), Error> {
     let text = file::read(path).map_err(|error| Error::NoConfig { path: path.to_owned(), error })?;
-    let loaded = file::load(&text, path, &home());
+    let loaded = file::load(&text, path, &home_or_root());
     let Some(config) = loaded.config else { return Err(Error::Config(loaded.problems)) };
     for problem in loaded.problems {
         tracing::error!("{problem}");
@@ -162,10 +162,6 @@ fn session_options(hub: &HubSpec) -> session::Options {
         replay_ttl: hub.replay_ttl,
         ..session::Options::default()
     }
-}
-
-fn home() -> PathBuf {
-    std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"))
 }
 
 fn announce(url: &str) -> Result<(), Error> {

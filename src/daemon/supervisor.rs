@@ -12,9 +12,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{self, Config, HubChange, ServerEntry, ServerName, Step, file};
 use crate::control::{Command, Facts, command::Report};
+use crate::files::Lock;
 use crate::http::{Context, Face, Listener, Settings};
-use crate::limits::{BIND_RETRY, DOOR_PAUSE, DOOR_TRIES, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
-use crate::platform::dirs::Dirs;
+use crate::limits::{BIND_RETRY, CHANGE_PATIENCE, DOOR_PAUSE, DOOR_TRIES, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
+use crate::platform::dirs::{Dirs, home_or_root};
 use crate::platform::kept::Kept;
 use crate::platform::notify;
 use crate::platform::signals::{Signals, Wish};
@@ -25,7 +26,7 @@ use crate::session::Sessions;
 use super::beats::Beats;
 use super::doors::{Door, Ports};
 use super::telemetry::Telemetry;
-use super::{Error, home, report};
+use super::{Error, report};
 
 /// What the supervisor works with.
 pub(super) struct Parts {
@@ -156,9 +157,20 @@ impl Supervisor {
     async fn set_enabled(&mut self, name: &str, enabled: bool) -> Report {
         self.slot(name)?;
         let path = self.parts.dirs.config_file.clone();
+        let cannot = |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", path.display());
+        let lock =
+            Lock::wait(&self.parts.dirs.state_dir, CHANGE_PATIENCE).await.map_err(|error| match error.kind() {
+                std::io::ErrorKind::WouldBlock => cannot(&"another hub command is changing it"),
+                _ => cannot(&error),
+            })?;
         let text = file::read(&path).map_err(|error| error.to_string())?;
+        if file::load(&text, &path, &home_or_root()).refuses_reload() {
+            // Which says what is wrong; a text that nothing comes of is not written.
+            return self.reload().await;
+        }
         let edited = config::edit::set_enabled(&text, name, enabled)?;
-        file::replace(&path, &edited, false).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        file::replace(&path, Some(&text), &edited, false).map_err(|error| cannot(&error))?;
+        drop(lock);
         self.reload().await
     }
 
@@ -182,7 +194,7 @@ impl Supervisor {
     async fn reload_now(&mut self) -> Report {
         let path = &self.parts.dirs.config_file;
         let judged = file::read(path).map_err(|error| error.to_string()).and_then(|text| {
-            let loaded = file::load(&text, path, &home());
+            let loaded = file::load(&text, path, &home_or_root());
             let refuse = loaded.refuses_reload();
             self.parts.files.send_replace(loaded.files);
             let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::config::{Config, Loaded, file};
 use crate::control::client::{self, Client};
 use crate::control::proto::About;
-use crate::platform::dirs::Dirs;
+use crate::platform::dirs::{self, Dirs};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -98,7 +98,7 @@ impl Scene<'_> {
 /// Looks at everything. Takes up to some seconds: shells and files of clients are slow.
 pub async fn examine(dirs: &Dirs) -> Vec<Finding> {
     let text = file::read(&dirs.config_file);
-    let home = std::env::home_dir().unwrap_or_else(|| "/".into());
+    let home = dirs::home_or_root();
     let loaded = text.as_ref().ok().map(|text| file::load(text, &dirs.config_file, &home));
     let about = Client::new(&dirs.control_socket).get::<About>("/v1/about").await;
     let scene = Scene { dirs, loaded, about };

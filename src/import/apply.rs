@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::journal::{self, Journal, Of, Record};
-use super::lock::Lock;
 use super::plan::Plan;
-use super::write::{self, Change};
+use crate::files::{self, Change, Lock};
 use crate::platform::dirs::{self, Dirs};
 
 /// What was done.
@@ -29,8 +28,8 @@ pub struct Done {
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another import or undo runs.
-    #[error("another `hub import` or `hub undo` is running")]
+    /// Another process changes the same files.
+    #[error("another hub command is changing these files just now (import, undo, add, remove, enable or disable)")]
     Busy,
     /// A folder cannot be made.
     #[error(transparent)]
@@ -88,7 +87,7 @@ pub fn apply(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Result<Done, Error> {
         let before = change.before.as_ref().map(|(bytes, _)| bytes.as_slice());
         let (after, mode) = (Some(change.after.0.as_slice()), change.after.1);
         let change = Change { path: &record.path, temp: &record.temp, before, after, mode };
-        match make_folder(&record).and_then(|()| write::change(change)) {
+        match make_folder(&record).and_then(|()| files::change(change)) {
             Ok(()) => {
                 done.written.push(record.path.clone());
                 records.push(record);
@@ -112,10 +111,10 @@ pub fn apply(plan: &Plan, dirs: &Dirs, now: SystemTime) -> Result<Done, Error> {
     Ok(done)
 }
 
-fn make_folder(record: &Record) -> Result<(), write::Error> {
+fn make_folder(record: &Record) -> Result<(), files::Error> {
     let Some(folder) = record.path.parent().filter(|folder| !folder.exists()) else { return Ok(()) };
     let made = dirs::create_private(folder);
-    made.map_err(|error| write::Error::Io {
+    made.map_err(|error| files::Error::Io {
         what: "cannot make its folder",
         error: io::Error::other(error.to_string()),
     })

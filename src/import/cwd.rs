@@ -6,7 +6,7 @@
 
 /// A command line.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line<'a, 'l> {
+struct Line<'a, 'l> {
     pub command: &'a str,
     pub args: &'l [&'a str],
 }
@@ -37,8 +37,21 @@ const SCRIPTS: &[&str] =
 /// Shells in shells; deeper ones are nobody's.
 const DEPTH_MAX: usize = 3;
 
-/// The word of a command that depends on the folder it is started in. `exists` says whether a relative path is there.
-pub(super) fn dependent<'a>(line: Line<'a, '_>, exists: &dyn Fn(&str) -> bool) -> Option<&'a str> {
+/// What of a server depends on the folder that it is started in: a word of its command line, or the name of a variable.
+/// `exists` says whether a relative path is there.
+pub fn depends_on_folder<'a>(
+    command: &'a str,
+    args: &'a [String],
+    env: &'a [(String, String)],
+    exists: &dyn Fn(&str) -> bool,
+) -> Option<&'a str> {
+    let args: Vec<&'a str> = args.iter().map(String::as_str).collect();
+    let of_env = || env.iter().find(|(_, value)| relative_value(value)).map(|(name, _)| name.as_str());
+    dependent(Line { command, args: &args }, exists).or_else(of_env)
+}
+
+/// The word of a command that depends on the folder it is started in.
+fn dependent<'a>(line: Line<'a, '_>, exists: &dyn Fn(&str) -> bool) -> Option<&'a str> {
     inspect(line, exists, DEPTH_MAX)
 }
 
@@ -49,7 +62,7 @@ pub fn depends_on_folder(command: &str, args: &[String], exists: &dyn Fn(&str) -
 }
 
 /// Whether a variable's value is a relative path (or a list that begins with one).
-pub(super) fn relative_value(value: &str) -> bool {
+fn relative_value(value: &str) -> bool {
     value.split([':', ';']).any(explicit)
 }
 

@@ -11,9 +11,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::approvals::{Approval, Approvals};
-use super::write;
 use crate::clients::{self, Base, Bases, CLIENTS, Client, Entries, Entry, Place, Scope};
+use crate::files;
 use crate::limits::{IMPORT_FILE_BYTES_MAX, IMPORT_PROJECTS_MAX};
+use crate::platform::dirs;
 
 /// The folders of this user.
 #[derive(Debug, Clone)]
@@ -135,13 +136,13 @@ impl Source {
 impl Home {
     /// The folders for this environment; none without a home folder.
     pub fn find() -> Option<Self> {
-        let dirs = directories::BaseDirs::new()?;
-        let home = dirs.home_dir().to_owned();
+        let home = dirs::home().ok()?;
+        let config = directories::BaseDirs::new()?.config_dir().to_owned();
         let named = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
         let xdg = named.unwrap_or_else(|| home.join(".config"));
         let here = std::env::current_dir().unwrap_or_else(|_gone| home.clone());
         let project = project_around(&here);
-        Some(Self { config: dirs.config_dir().to_owned(), home, xdg, here, project })
+        Some(Self { home, config, xdg, here, project })
     }
 
     fn path(&self, place: &Place, project: Option<&Path>) -> Option<PathBuf> {
@@ -310,7 +311,7 @@ fn content(path: &Path) -> io::Result<Content> {
     if path.to_str().is_none() {
         return unusable("its path is not UTF-8");
     }
-    let bytes = match write::read(path, IMPORT_FILE_BYTES_MAX) {
+    let bytes = match files::read(path, IMPORT_FILE_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             return unusable(&format!("it is larger than {} MiB", IMPORT_FILE_BYTES_MAX >> 20));
         }

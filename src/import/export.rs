@@ -50,7 +50,7 @@ pub fn export(dirs: &Dirs, client: &Client, aggregate: bool) -> Result<Exported,
     let (path, told) = (program.to_string_lossy(), dirs.told());
     let hub = clients::Program { path: &path, args: &told.args, env: &told.env };
     let (named, without_port) = if aggregate {
-        (vec![(TOGETHER.to_owned(), url(&config, config.hub.port))], Vec::new())
+        (vec![(TOGETHER.to_owned(), config.hub.url(config.hub.port))], Vec::new())
     } else {
         servers(&config, dirs)
     };
@@ -70,13 +70,9 @@ fn servers(config: &Config, dirs: &Dirs) -> (Vec<(String, String)>, Vec<String>)
     for entry in config.servers.iter().filter(|entry| entry.enabled) {
         let name = entry.name.as_str();
         match entry.port.or_else(|| remembered.get(name).copied()) {
-            Some(port) => named.push((name.to_owned(), url(config, port))),
+            Some(port) => named.push((name.to_owned(), config.hub.url(port))),
             None => without_port.push(name.to_owned()),
         }
     }
     (named, without_port)
-}
-
-fn url(config: &Config, port: u16) -> String {
-    format!("http://{}/mcp", std::net::SocketAddr::new(config.hub.host, port))
 }

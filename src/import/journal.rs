@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::write;
+use crate::files;
 use crate::limits::IMPORT_BACKUPS_MAX;
 use crate::platform::dirs;
 
@@ -39,6 +39,18 @@ pub enum Error {
         /// Why.
         #[source]
         error: io::Error,
+    },
+    /// No more are kept, and none is thrown away: each is the only way back to what it holds.
+    #[error(
+        "{max} imports are kept to be taken back, and no more are; `hub undo` takes back the newest, or move {} away, \
+         and none of them can be taken back",
+        .folder.display()
+    )]
+    Full {
+        /// The folder.
+        folder: PathBuf,
+        /// How many there may be.
+        max: usize,
     },
     /// Not what this program wrote.
     #[error("the backup {} cannot be read: {what}", .folder.display())]
@@ -132,13 +144,14 @@ pub(super) struct Backup {
 #[derive(Debug)]
 pub(super) struct Journal {
     folder: PathBuf,
+    max: usize,
 }
 
 // === impl Journal ===
 
 impl Journal {
     pub(super) fn of(state_dir: &Path) -> Self {
-        Self { folder: state_dir.join("backups") }
+        Self { folder: state_dir.join("backups"), max: IMPORT_BACKUPS_MAX }
     }
 
     fn wrap(&self) -> impl Fn(io::Error) -> Error {
@@ -199,6 +212,9 @@ impl Journal {
     pub(super) fn begin(&self, files: Vec<Wanted>, folders: Vec<PathBuf>, now: SystemTime) -> Result<Backup, Error> {
         dirs::create_private(&self.folder)?;
         let ids = self.ids()?;
+        if ids.len() >= self.max {
+            return Err(Error::Full { folder: self.folder.clone(), max: self.max });
+        }
         let next = ids.last().and_then(|id| sequence(id)).unwrap_or(0) + 1;
         let at = humantime::format_rfc3339_seconds(now).to_string();
         let id = format!("{next:06}-{}", at.replace([':', '-'], ""));
@@ -208,26 +224,20 @@ impl Journal {
         for (index, file) in files.into_iter().enumerate() {
             let keep = |(bytes, mode): (Vec<u8>, u32), suffix: &str| -> Result<Kept, Error> {
                 let blob = format!("{index}.{suffix}");
-                write::fresh(&unfinished.join(&blob), &bytes).map_err(self.wrap())?;
+                files::fresh(&unfinished.join(&blob), &bytes).map_err(self.wrap())?;
                 Ok(Kept { blob, sha256: digest(&bytes), mode })
             };
             let before = file.before.map(|before| keep(before, "before")).transpose()?;
             let after = keep(file.after, "after")?;
-            let temp = write::temp_of(&file.path, &id);
+            let temp = files::temp_of(&file.path, &id);
             records.push(Record { path: file.path, temp, before, after, of: file.of });
         }
         let manifest = Manifest { schema: SCHEMA, at, complete: false, folders, files: records };
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| self.wrap()(error.into()))?;
-        write::fresh(&unfinished.join(MANIFEST), &text).map_err(self.wrap())?;
-        write::settle(&unfinished.join(MANIFEST)).map_err(self.wrap())?;
+        files::fresh(&unfinished.join(MANIFEST), &text).map_err(self.wrap())?;
+        files::settle(&unfinished.join(MANIFEST)).map_err(self.wrap())?;
         fs::rename(&unfinished, &folder).map_err(self.wrap())?;
-        write::settle(&folder).map_err(self.wrap())?;
-        // Secrets are in them: the oldest go.
-        for id in ids.iter().rev().skip(IMPORT_BACKUPS_MAX - 1) {
-            if let Ok(oldest) = self.open(id) {
-                oldest.forget()?;
-            }
-        }
+        files::settle(&folder).map_err(self.wrap())?;
         Ok(Backup { folder, manifest })
     }
 
@@ -273,9 +283,9 @@ impl Backup {
         self.manifest.complete = true;
         let text = serde_json::to_vec_pretty(&self.manifest).map_err(|error| self.wrap()(error.into()))?;
         let (path, beside) = (self.folder.join(MANIFEST), self.folder.join(MANIFEST).with_extension(UNFINISHED));
-        write::fresh(&beside, &text).map_err(self.wrap())?;
+        files::fresh(&beside, &text).map_err(self.wrap())?;
         fs::rename(&beside, &path).map_err(self.wrap())?;
-        write::settle(&path).map_err(self.wrap())
+        files::settle(&path).map_err(self.wrap())
     }
 
     /// Removes it: there is nothing left to take back.
@@ -284,7 +294,7 @@ impl Backup {
         name.push(format!(".{GOING}"));
         let going = self.folder.with_file_name(name);
         fs::rename(&self.folder, &going).map_err(self.wrap())?;
-        write::settle(&going).map_err(self.wrap())?;
+        files::settle(&going).map_err(self.wrap())?;
         fs::remove_dir_all(&going).map_err(self.wrap())
     }
 }
@@ -356,13 +366,18 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_backups_go() {
+    fn no_backup_goes_by_itself() {
         let state = tempfile::tempdir().expect("folder");
-        let journal = Journal::of(state.path());
-        for _ in 0..IMPORT_BACKUPS_MAX + 2 {
-            journal.begin(vec![wanted(&state.path().join("f"))], Vec::new(), SystemTime::UNIX_EPOCH).expect("kept");
+        let journal = Journal { max: 3, ..Journal::of(state.path()) };
+        let begin = || journal.begin(vec![wanted(&state.path().join("f"))], Vec::new(), SystemTime::UNIX_EPOCH);
+        for _ in 0..3 {
+            begin().expect("kept");
         }
-        let ids = journal.ids().expect("ids");
-        assert_eq!((ids.len(), sequence(&ids[0])), (IMPORT_BACKUPS_MAX, Some(3)));
+        let before = journal.names().expect("names");
+        let error = begin().expect_err("no room").to_string();
+        assert!(error.starts_with("3 imports are kept") && error.contains("backups away"), "{error}");
+        assert_eq!(journal.names().expect("names"), before, "nothing is begun");
+        journal.newest().expect("readable").expect("there").forget().expect("taken back");
+        begin().expect("room again");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::cwd;
 use crate::clients::{self, Around, Client, Entry, Found, Scope, Stdio};
-use crate::config::edit::NewServer;
+use crate::config::edit::{NewServer, literal};
 
 /// Where an entry stands.
 #[derive(Clone, Copy)]
@@ -156,14 +156,12 @@ fn needed_folder(
     place: Place<'_>,
     project: Option<&str>,
 ) -> Result<Option<String>, String> {
-    let args: Vec<&str> = stdio.args.iter().map(String::as_str).collect();
     let exists = |path: &str| place.project.is_some_and(|root| (place.exists)(&root.join(path)));
-    let word = cwd::dependent(cwd::Line { command: &stdio.command, args: &args }, &exists);
-    let of_env = || env.iter().find(|(_, value)| cwd::relative_value(value)).map(|(name, _)| name.as_str());
-    let texts =
-        || args.iter().copied().chain([stdio.command.as_str()]).chain(stdio.env.iter().map(|(_, text)| text.as_str()));
-    let named = project.and_then(|_| texts().find(|text| PROJECT_WORDS.iter().any(|word| text.contains(word))));
-    match (word.or_else(of_env).or(named), project) {
+    let part = cwd::depends_on_folder(&stdio.command, &stdio.args, env, &exists);
+    let texts = || stdio.args.iter().chain([&stdio.command]).chain(stdio.env.iter().map(|(_, text)| text));
+    let names_it = |text: &String| PROJECT_WORDS.iter().any(|word| text.contains(word));
+    let named = project.and_then(|_| texts().find(|text| names_it(text)).map(String::as_str));
+    match (part.or(named), project) {
         (None, _) => Ok(None),
         (Some(_), Some(root)) => Ok(Some(root.to_owned())),
         (Some(_), None) => {
@@ -183,11 +181,6 @@ fn anchored(path: String, project: Option<&str>, key: &str) -> Result<String, St
             .map(|path| path.trim_end_matches("/.").to_owned()),
         None => Err(format!("its `{key}` is relative, and its file belongs to no project")),
     }
-}
-
-/// A path as hub.toml takes it literally.
-fn literal(path: &str) -> String {
-    path.replace("${", "$${")
 }
 
 #[cfg(test)]

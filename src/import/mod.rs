@@ -5,7 +5,7 @@
 //! to the daemon, print, or change a file that is not in the plan.
 //!
 //! `discover` finds the files, `judge` says of each entry what it is, `plan` brings them together with hub.toml,
-//! `rewrite` makes the new texts, `apply` writes them through `write` after `journal` has kept the old ones, `undo` goes
+//! `rewrite` makes the new texts, `apply` writes them through [`crate::files`] after `journal` has kept the old ones, `undo` goes
 //! back.
 
 mod apply;
@@ -19,15 +19,12 @@ mod export;
 mod identity;
 mod journal;
 mod judge;
-mod lock;
 mod mask;
 mod names;
 mod plan;
-mod ports;
 mod rewrite;
 mod undo;
 mod world;
-mod write;
 
 pub use apply::{Done, Error as ApplyError, apply};
 pub use connected::{Link, LinkedEntry, LinkedFile, connected};

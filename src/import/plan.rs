@@ -11,11 +11,10 @@ use super::identity::{self, Identity};
 use super::journal::{Of, Wanted};
 use super::judge::{self, Reached, Verdict};
 use super::names::Taken;
-use super::ports::Ports;
 use super::{browsers, mask, rewrite};
 use crate::clients::{self, Client, Found, Program};
 use crate::config::edit::{self, NewServer};
-use crate::config::{Config, Kind, Loaded, Problem};
+use crate::config::{Config, Kind, Loaded, Ports, Problem};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 
 /// How an import is done.
@@ -283,7 +282,7 @@ pub(super) fn plan(sources: &Sources, hub: &HubToml, manner: Manner, world: &Wor
     if let Some(problem) = after.problems.iter().find(|problem| problem.kind != Kind::Environment) {
         return Err(edit(problem.to_string()));
     }
-    let url = |port: u16| format!("http://{}/mcp", std::net::SocketAddr::new(config.hub.host, port));
+    let url = |port: u16| config.hub.url(port);
     let mut changes = Vec::new();
     if hub.text.as_deref() != Some(new_text.as_str()) && !groups.is_empty() {
         changes.push(hub_change(hub, new_text, &groups));
@@ -438,9 +437,7 @@ fn give_names_and_ports(
     world: &World<'_>,
 ) -> Result<(), Error> {
     let mut taken = Taken::of(config.servers.iter().map(|entry| entry.name.as_str()));
-    // Also ports of servers that are gone from hub.toml: they may come back.
-    let in_use = known.0.keys().chain(world.remembered.values()).copied();
-    let mut ports = Ports::from(config.hub.first_port, in_use, world.is_free);
+    let mut ports = Ports::of(config, world.remembered);
     // A user's own server gets the bare name, whatever a project calls its own.
     let order = (0..groups.len()).map(|index| (index, items.iter().find(|item| item.group == Some(index))));
     let mut order: Vec<(usize, Option<&Item>)> = order.collect();
@@ -454,7 +451,7 @@ fn give_names_and_ports(
     for group in groups {
         group.port = match group.known.as_deref().and_then(|name| known.port(name)) {
             Some(port) => port,
-            None => ports.give().ok_or(Error::NoPort { first: config.hub.first_port })?,
+            None => ports.give(&group.name, world.is_free).ok_or(Error::NoPort { first: config.hub.first_port })?,
         };
         group.server.port = Some(group.port);
     }
@@ -463,7 +460,7 @@ fn give_names_and_ports(
 
 /// The new text of hub.toml: new servers at its end, the port of a known one fixed if it was not.
 fn hub_text(groups: &[Group], hub: &HubToml, config: &Config) -> Result<String, String> {
-    let mut text = hub.text.clone().unwrap_or_else(|| HEAD.to_owned());
+    let mut text = hub.text.clone().unwrap_or_else(|| edit::BEGINNING.to_owned());
     for group in groups {
         let Some(name) = &group.known else { continue };
         if config.server(name).is_some_and(|entry| entry.port.is_none()) {
@@ -473,17 +470,6 @@ fn hub_text(groups: &[Group], hub: &HubToml, config: &Config) -> Result<String, 
     let added = groups.iter().filter(|group| group.known.is_none()).map(|group| (group.name.as_str(), &group.server));
     edit::add_servers(&text, &added.collect::<Vec<_>>())
 }
-
-/// The beginning of a hub.toml that import makes.
-const HEAD: &str = "\
-# The servers of hub: it runs each of them once, for all clients. Saving this file is enough, hub follows.
-# `hub check` says what is wrong with it; `hub undo` takes back what `hub import` did.
-
-[hub]
-# port = 18900        # all servers behind one endpoint
-# first_port = 18901  # servers without a `port` get the lowest free one from here
-# log = \"info\"
-";
 
 fn hub_change(hub: &HubToml, text: String, groups: &[Group]) -> Wanted {
     let added = groups.iter().filter(|group| group.known.is_none()).map(|group| group.name.clone()).collect();

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use super::apply::{self, remove_folders};
 use super::diff;
 use super::journal::{self, Backup, Journal, Kept, Of, Record};
-use super::write::{self, Change};
 use crate::clients::{self, Entry, Found, Shape};
 use crate::config::edit;
+use crate::files::{self, Change};
 use crate::limits::IMPORT_FILE_BYTES_MAX;
 use crate::platform::dirs::MOVED_OUT;
 
@@ -147,7 +147,7 @@ enum Error {
     #[error("{0}")]
     Read(#[from] io::Error),
     #[error("{0}")]
-    Write(#[from] write::Error),
+    Write(#[from] files::Error),
     #[error("{0}")]
     Edit(String),
 }
@@ -156,7 +156,7 @@ fn take_back(backup: &Backup, record: &Record, how: How) -> Result<Outcome, Erro
     if record.path.is_symlink() {
         return Ok(Outcome::Failed { why: "it has become a link since".to_owned() });
     }
-    let now = write::read(&record.path, IMPORT_FILE_BYTES_MAX)?;
+    let now = files::read(&record.path, IMPORT_FILE_BYTES_MAX)?;
     let before = record.before.as_ref().map(|kept| backup.bytes(kept)).transpose()?;
     if now == before {
         return Ok(Outcome::AsBefore);
@@ -193,7 +193,7 @@ fn put(record: &Record, now: Option<&[u8]>, to: Option<&[u8]>, kept: Option<&Kep
         Some(kept) => kept.mode,
         None => std::fs::metadata(&record.path)?.permissions().mode() & 0o7777,
     };
-    Ok(write::change(Change { path: &record.path, temp: &record.temp, before: now, after: to, mode })?)
+    Ok(files::change(Change { path: &record.path, temp: &record.temp, before: now, after: to, mode })?)
 }
 
 /// The three texts of a file that changed since.

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +15,7 @@ use crate::clients::Program;
 use crate::config::file;
 use crate::platform::detached::lasting_program;
 use crate::platform::dirs::Dirs;
+use crate::platform::sockets;
 use crate::store;
 
 /// Why there is no plan.
@@ -52,7 +53,7 @@ pub(super) fn prepare_for(home: &Home, wanted: &Wanted, manner: Manner, dirs: &D
     let world = World {
         load: &|text| file::load(text, &dirs.config_file, &home.home),
         exists: &Path::exists,
-        is_free: &|port| TcpListener::bind((host, port)).is_ok(),
+        is_free: &|port| sockets::is_free(host, port),
         is_tracked: &is_tracked,
         has_program: &has_program,
         remembered: &remembered,

@@ -177,12 +177,29 @@ pub fn create_private(folder: &Path) -> Result<(), Error> {
         .map_err(|errno| wrap(errno.into()))
 }
 
+/// The home folder of this user, absolute: `HOME`, else what the user database says.
+pub fn home() -> Result<PathBuf, Error> {
+    let home = BaseDirs::new().map(|dirs| dirs.home_dir().to_owned());
+    home.filter(|home| home.is_absolute()).ok_or(Error::NoHome)
+}
+
+/// The home folder, to read `~` and for servers to run in. Where there is none, as in a container for a user without a
+/// name, the root: nothing of hub's own is written there.
+pub fn home_or_root() -> PathBuf {
+    home().unwrap_or_else(|_none| "/".into())
+}
+
+/// The home folder if it is there, else the root: where a program of hub's own starts.
+pub fn home_to_start_in() -> PathBuf {
+    home().ok().filter(|home| home.is_dir()).unwrap_or_else(|| "/".into())
+}
+
 fn absolute(path: PathBuf) -> Result<PathBuf, Error> {
     std::path::absolute(&path).map_err(|error| Error::Relative { path, error })
 }
 
 fn base() -> Option<Base> {
-    let dirs = BaseDirs::new()?;
+    let dirs = BaseDirs::new().filter(|dirs| dirs.home_dir().is_absolute())?;
     let config = dirs.config_dir().join("hub");
     // macOS has no folder for state; beside the configuration, but not among it.
     let state = dirs.state_dir().map_or_else(|| dirs.data_dir().join("hub").join("state"), |state| state.join("hub"));

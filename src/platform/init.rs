@@ -22,6 +22,7 @@ pub fn kind() -> Kind {
 
 /// The folder of what this user wants to run. `None`: there is no home folder.
 pub fn folder(kind: Kind) -> Option<PathBuf> {
+    super::dirs::home().ok()?;
     let dirs = BaseDirs::new()?;
     Some(match kind {
         Kind::Systemd => dirs.config_dir().join("systemd").join("user"),

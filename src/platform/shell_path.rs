@@ -116,7 +116,7 @@ fn start(shell: &Path, mark: &str) -> io::Result<Child> {
     command.envs(std::env::vars_os().filter(|(name, _)| is_kept(name)));
     // By its marks everything that it started is found, should it hang.
     command.env(ENV_RUN, mark);
-    command.current_dir(std::env::home_dir().filter(|home| home.is_dir()).unwrap_or_else(|| "/".into()));
+    command.current_dir(super::dirs::home_to_start_in());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     #[expect(unsafe_code, reason = "code between fork and exec")]
     // SAFETY: setsid is async-signal-safe and does not allocate.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,11 @@ pub fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Error> {
             Error::Listen { address, error }
         }
     })
+}
+
+/// Could a server listen there now?
+pub fn is_free(host: IpAddr, port: u16) -> bool {
+    std::net::TcpListener::bind((host, port)).is_ok()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

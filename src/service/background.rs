@@ -226,7 +226,7 @@ fn spawn(dirs: &Dirs, search: Option<OsString>) -> Result<(Child, u64), Error> {
     let state = std::env::var_os("HUB_STATE_DIR").filter(|value| !value.is_empty());
     let state = state.map(|_| (OsString::from("HUB_STATE_DIR"), dirs.state_dir.clone().into()));
     let env: Vec<_> = state.into_iter().chain(search.map(|search| ("PATH".into(), search))).collect();
-    let home = std::env::home_dir().filter(|home| home.is_dir()).unwrap_or_else(|| "/".into());
+    let home = dirs::home_to_start_in();
     let child = detached::spawn(&args, &env, &home, &log).map_err(Error::Spawn)?;
     Ok((child, from))
 }

@@ -72,7 +72,7 @@ pub async fn install(service: &Service, unit: &Unit, dirs: &Dirs) -> Result<bool
         background::stop(dirs).await?;
     }
     let installed = async {
-        service.write(&service.render(unit))?;
+        service.write(old.as_deref(), &service.render(unit))?;
         service.enable().await?;
         Ok(background::wait(dirs).await?)
     };
@@ -91,8 +91,10 @@ pub async fn install(service: &Service, unit: &Unit, dirs: &Dirs) -> Result<bool
 /// As it was before a failed install. What goes wrong here is less than what went wrong before.
 async fn put_back(service: &Service, old: Option<&str>, ran: bool) {
     service.disable().await.ok();
+    let now = service.installed().ok().flatten();
     match old {
-        Some(text) => service.write(text).ok(),
+        Some(text) if now.as_deref() != old => service.write(now.as_deref(), text).ok(),
+        Some(_) => None,
         None => service.remove().ok(),
     };
     service.read_again().await;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::platform::dirs::{Dirs, MOVED_OUT};
+use crate::platform::dirs::{self, Dirs, MOVED_OUT};
 use crate::platform::sockets::{ControlSocket, control_owner};
 
 use super::manager::Service;
@@ -89,7 +89,7 @@ pub fn remove(dirs: &Dirs) -> Vec<PathBuf> {
 
 /// Removes the folders above one that are empty now, below the home folder.
 fn empty_above(folder: &Path) {
-    let Some(home) = std::env::home_dir().filter(|home| folder.starts_with(home)) else { return };
+    let Some(home) = dirs::home().ok().filter(|home| folder.starts_with(home)) else { return };
     for above in folder.ancestors().skip(1).take_while(|above| *above != home) {
         if fs::remove_dir(above).is_err() {
             return;

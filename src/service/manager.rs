@@ -11,6 +11,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use crate::files;
 use crate::limits::SERVICE_COMMAND_PATIENCE;
 use crate::platform::dirs::Dirs;
 use crate::platform::init::{self, Kind};
@@ -56,6 +57,15 @@ pub enum Error {
         /// Why.
         #[source]
         error: io::Error,
+    },
+    /// The file cannot be replaced.
+    #[error("cannot write {}", .file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        error: files::Error,
     },
     /// A text that the file cannot hold.
     #[error(transparent)]
@@ -159,17 +169,13 @@ impl Service {
         }
     }
 
-    /// Writes the file as a whole; its folder is made. Readable for all, as is customary: no secret is in it.
-    pub fn write(&self, text: &str) -> Result<(), Error> {
-        let folder = self.file.parent().unwrap_or(Path::new("/"));
-        let beside = self.file.with_extension(format!("new.{}", std::process::id()));
-        let written = fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&beside, text))
-            .and_then(|()| fs::rename(&beside, &self.file));
-        if written.is_err() {
-            fs::remove_file(&beside).ok();
-        }
-        written.map_err(|error| self.wrong(error))
+    /// Writes the file as a whole, if it still is `before`; its folder is made. Readable for all, as is customary: no
+    /// secret is in it.
+    pub fn write(&self, before: Option<&str>, text: &str) -> Result<(), Error> {
+        fs::create_dir_all(self.file.parent().unwrap_or(Path::new("/"))).map_err(|error| self.wrong(error))?;
+        let mode = |old: Option<u32>| old.unwrap_or(0o644);
+        let written = files::replace(&self.file, before.map(str::as_bytes), text.as_bytes(), mode);
+        written.map_err(|error| Error::Write { file: self.file.clone(), error })
     }
 
     /// Removes the file, and the folders of it that are empty then.

@@ -3,8 +3,12 @@
 //! In: command lines. Out: the file, what runs, what is said. Owns nothing. May not: lose a comment.
 
 use crate::support::setup::{fake_server, free_ports};
-use crate::support::{Fake, Hub, Setup, eventually, json};
+use crate::support::{Fake, Hub, Setup, eventually, json, stays};
+use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 fn text(hub: &Hub) -> String {
     std::fs::read_to_string(hub.config_path()).expect("a file")
@@ -88,7 +92,7 @@ fn from_nothing() {
     let first_port = free_ports(3);
     let moved = config.replace(&format!("port = {}", ports[0]), &format!("port = {}", first_port + 1));
     let moved = moved.replace(&format!("port = {}", ports[1]), &format!("port = {}", first_port + 2));
-    hub.write_config_text(&format!("[hub]\nport = {first_port}\n\n{moved}"));
+    hub.write_config_text(&moved.replace("[hub]\n", &format!("[hub]\nport = {first_port}\n")));
     hub.run(&["disable", "b"]);
     hub.serve();
     hub.wait_state("a", "ready");
@@ -146,4 +150,110 @@ fn folders() {
     eventually("ready", || (hub.server("p")["state"] == "ready").then_some(()));
     let me = hub.session("p").call("whoami", &json!({})).text();
     assert!(me.contains(&folder.display().to_string()), "{me}");
+}
+
+/// Whoever changes hub.toml waits for the other: each gets its server, its own port, and no comment is lost.
+#[test]
+fn many_at_once() {
+    const MANY: usize = 6;
+    let first = free_ports(12).to_string();
+    let hub = Hub::prepare(Setup::of([Fake::new("a")]).hub_key("first_port", &first));
+    let commented = format!("# mine\n{}", text(&hub));
+    hub.write_config_text(&commented);
+    let start = |n: usize| {
+        let mut command = hub.command();
+        command.args(["add", &format!("s{n}"), "--", "true"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("hub can be started")
+    };
+    let children: Vec<Child> = (0..MANY).map(start).collect();
+    for child in children {
+        let output = child.wait_with_output().expect("ends");
+        assert!(output.status.success(), "{output:?}");
+    }
+    let after = text(&hub);
+    assert!(after.starts_with(&commented), "{after}");
+    let ports: BTreeSet<&str> = after.lines().filter_map(|line| line.strip_prefix("port = ")).collect();
+    let names = (0..MANY).filter(|n| after.contains(&format!("[servers.s{n}]\n"))).count();
+    assert_eq!(names, MANY, "{after}");
+    assert_eq!(ports.len(), MANY + 1, "one each, and hub its own: {after}");
+}
+
+/// An import or another change holds the lock: it is waited for.
+#[test]
+fn one_change_at_a_time() {
+    let hub = Hub::prepare(Setup::of([Fake::new("a")]));
+    let before = text(&hub);
+    std::fs::create_dir_all(hub.path("state")).expect("a folder");
+    let lock = std::fs::File::open(hub.path("state")).expect("a folder");
+    lock.lock().expect("free");
+    let mut add = hub.command();
+    let mut add =
+        add.args(["add", "b", "--", "true"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("runs");
+    stays("it waits", Duration::from_millis(300), || {
+        add.try_wait().expect("a child of ours").is_none() && text(&hub) == before
+    });
+    drop(lock);
+    assert!(add.wait().expect("ends").success());
+    assert!(text(&hub).contains("[servers.b]"));
+}
+
+/// What somebody made read-only is not written, with a daemon and without; what a kill left is removed.
+#[test]
+fn a_read_only_file_and_a_half_written_one() {
+    let mut hub = Hub::prepare(Setup::one());
+    let path = hub.config_path();
+    let (before, half) = (text(&hub), path.with_file_name(".hub.toml.hub-new"));
+    std::fs::set_permissions(&path, Permissions::from_mode(0o444)).expect("mode");
+    let refused = |hub: &Hub, args: &[&str]| {
+        let refused = hub.cli(args);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let said = format!("it is read-only; if hub may change it, run: chmod u+w {}", path.display());
+        assert!(refused.stderr.contains(&said), "{refused:?}");
+        assert_eq!((text(hub), mode(hub)), (before.clone(), 0o444));
+    };
+    refused(&hub, &["add", "b", "--", "true"]);
+    refused(&hub, &["remove", "a"]);
+    refused(&hub, &["disable", "a"]);
+    hub.serve();
+    refused(&hub, &["disable", "a"]);
+    refused(&hub, &["add", "b", "--", "true"]);
+    hub.wait_state("a", "ready");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("mode");
+    std::fs::write(&half, "half").expect("written");
+    hub.run(&["disable", "a"]);
+    assert!(!half.exists() && text(&hub).contains("enabled = false"));
+    assert_eq!(mode(&hub), 0o644, "no secret came into it");
+}
+
+#[test]
+fn a_link_stays_one() {
+    let hub = Hub::prepare(Setup::of([Fake::new("a")]));
+    let (path, real) = (hub.config_path(), hub.path("dotfiles.toml"));
+    std::fs::rename(&path, &real).expect("moved");
+    std::os::unix::fs::symlink(&real, &path).expect("a link");
+    hub.run(&["add", "b", "--", "true"]);
+    hub.run(&["disable", "b"]);
+    assert!(path.is_symlink());
+    assert!(std::fs::read_to_string(&real).expect("a file").contains("[servers.b]"));
+    std::fs::remove_file(&real).expect("a file");
+    let nowhere = hub.cli(&["add", "b", "--", "true"]);
+    assert_eq!(nowhere.code, 1, "{nowhere:?}");
+    assert!(nowhere.stderr.contains("it is a link that leads nowhere"), "{nowhere:?}");
+    assert!(path.is_symlink() && !real.exists());
+}
+
+/// A server that comes back gets the port that clients know it by, and nobody else does.
+#[test]
+fn the_port_that_it_had() {
+    let first = free_ports(8);
+    let hub = Hub::start(Setup::of([Fake::new("a"), Fake::new("b")]).hub_key("first_port", &first.to_string()));
+    let port = |name: &str| hub.server(name)["port"].as_u64();
+    let had = port("b");
+    assert!(had.is_some_and(|port| port > u64::from(first)), "{had:?}");
+    hub.run(&["remove", "b"]);
+    let fake = fake_server().display().to_string();
+    hub.run(&["add", "c", "--", &fake]);
+    hub.run(&["add", "b", "--", &fake]);
+    assert!(port("c").is_some() && port("c") != had, "{:?}", port("c"));
+    assert_eq!(port("b"), had);
 }

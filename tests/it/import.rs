@@ -5,6 +5,7 @@
 use crate::support::user::{Thing, User, differences};
 use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 const ONE: &str = "{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"npx\", \"args\": [\"a-mcp\"]}\n  }\n}\n";
@@ -169,7 +170,7 @@ fn one_import_at_a_time() {
     for args in [&["import", "--yes"][..], &["undo"]] {
         let output = user.cli(args);
         assert!(
-            output.code == 1 && output.stderr.contains("another `hub import` or `hub undo` is running"),
+            output.code == 1 && output.stderr.contains("another hub command is changing these files"),
             "{output:?}"
         );
     }
@@ -339,6 +340,47 @@ fn undo_goes_back_one_import_at_a_time() {
     }
     assert_eq!(user.run(&["undo", "--json"]).json()["undone"], Value::Null);
     assert!(!user.path("state").exists());
+}
+
+/// However many imports there were, their undos lead back to the first bytes.
+#[test]
+fn undo_goes_back_to_the_very_first_bytes() {
+    const IMPORTS: usize = 24;
+    let user = User::new();
+    let file = |n: usize| format!("project/f{n}.json");
+    for n in 0..IMPORTS {
+        user.write(&file(n), ONE.replace("a-mcp", &format!("mcp-{n}")).as_bytes());
+    }
+    let before = user.tree();
+    for n in 0..IMPORTS {
+        user.run(&["import", &format!("f{n}.json"), "--from", "cursor", "--yes"]);
+    }
+    for n in 1..=IMPORTS {
+        let undone = user.run(&["undo"]);
+        let earlier = format!("{} earlier import", IMPORTS - n);
+        assert!(n == IMPORTS || undone.stdout.contains(&earlier), "{undone:?}");
+    }
+    assert_eq!(differences(&before, &user.tree()), Vec::<PathBuf>::new());
+}
+
+/// A read-only hub.toml says that nobody shall write it.
+#[test]
+fn a_read_only_hub_toml_stays() {
+    let user = User::new();
+    user.write("project/.mcp.json", ONE.as_bytes());
+    user.write("hub/hub.toml", user.hub_head().as_bytes());
+    let path = user.path("hub/hub.toml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("mode");
+    let before = user.tree();
+    let refused = user.cli(&["import", "--yes"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains(&format!("it is read-only; if hub may change it, run: chmod u+w {}", path.display())),
+        "{refused:?}"
+    );
+    let changed: Vec<_> =
+        differences(&before, &user.tree()).into_iter().filter(|path| !path.starts_with("state")).collect();
+    assert_eq!(changed, Vec::<PathBuf>::new());
 }
 
 #[test]
