@@ -74,7 +74,8 @@ pub(super) fn typed(args: &AddArgs, here: &Path, exists: impl Fn(&Path) -> bool)
     server.env_file = args.env_file.as_deref().or(server.env_file.as_deref()).map(absolute).transpose()?;
     server.port = args.port;
     let exists = |path: &str| exists(&here.join(path));
-    if server.cwd.is_none() && depends_on_folder(&server.command, &server.args, &server.env, &exists).is_some() {
+    let vars = server.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    if server.cwd.is_none() && depends_on_folder(&server.command, &server.args, vars, &exists).is_some() {
         let why = "what it starts depends on the folder that it is started in";
         notes.push(format!("{why}, so it runs in {}; `--cwd DIR` is for another one", here.display()));
         server.cwd = Some(this_folder(here)?);

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::config::{Config, Secret, ServerSpec};
 use crate::import::{depends_on_folder, shown_command};
 use crate::limits::DOCTOR_COPIES_SHOWN_MAX;
+use crate::platform::dirs;
 use crate::platform::family::ENV_RUN;
 use crate::platform::processes::{Running, Snapshot};
 
@@ -97,7 +98,7 @@ fn megabytes(bytes: u64) -> String {
 
 /// All copies, by the ids of their processes.
 fn find(config: &Config, daemon: Option<u32>) -> Vec<RunningCopy> {
-    let home = std::env::home_dir().unwrap_or_else(|| "/".into());
+    let home = dirs::home_or_root();
     let servers = config.servers.iter().filter(|server| server.enabled);
     let known: Vec<Known<'_>> =
         servers.filter_map(|server| Some(Known::of(server.spec.as_deref().ok()?, &home))).collect();
@@ -129,7 +130,9 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     fn of(spec: &'a ServerSpec, home: &Path) -> Self {
         let exists = |path: &str| spec.cwd.join(path).exists();
-        let is_anywhere = spec.cwd == home && !depends_on_folder(&spec.command, &spec.args, &exists);
+        let vars = spec.env.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        let depends = depends_on_folder(&spec.command, &spec.args, vars, &exists).is_some();
+        let is_anywhere = spec.cwd == home && !depends;
         Self { spec, is_anywhere }
     }
 

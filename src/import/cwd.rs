@@ -42,23 +42,17 @@ const DEPTH_MAX: usize = 3;
 pub fn depends_on_folder<'a>(
     command: &'a str,
     args: &'a [String],
-    env: &'a [(String, String)],
+    env: impl IntoIterator<Item = (&'a str, &'a str)>,
     exists: &dyn Fn(&str) -> bool,
 ) -> Option<&'a str> {
     let args: Vec<&'a str> = args.iter().map(String::as_str).collect();
-    let of_env = || env.iter().find(|(_, value)| relative_value(value)).map(|(name, _)| name.as_str());
+    let of_env = || env.into_iter().find(|(_, value)| relative_value(value)).map(|(name, _)| name);
     dependent(Line { command, args: &args }, exists).or_else(of_env)
 }
 
 /// The word of a command that depends on the folder it is started in.
 fn dependent<'a>(line: Line<'a, '_>, exists: &dyn Fn(&str) -> bool) -> Option<&'a str> {
     inspect(line, exists, DEPTH_MAX)
-}
-
-/// Whether a command means something else in another folder. `exists` says whether a relative path is there.
-pub fn depends_on_folder(command: &str, args: &[String], exists: &dyn Fn(&str) -> bool) -> bool {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    dependent(Line { command, args: &args }, exists).is_some()
 }
 
 /// Whether a variable's value is a relative path (or a list that begins with one).

@@ -157,7 +157,8 @@ fn needed_folder(
     project: Option<&str>,
 ) -> Result<Option<String>, String> {
     let exists = |path: &str| place.project.is_some_and(|root| (place.exists)(&root.join(path)));
-    let part = cwd::depends_on_folder(&stdio.command, &stdio.args, env, &exists);
+    let vars = env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let part = cwd::depends_on_folder(&stdio.command, &stdio.args, vars, &exists);
     let texts = || stdio.args.iter().chain([&stdio.command]).chain(stdio.env.iter().map(|(_, text)| text));
     let names_it = |text: &String| PROJECT_WORDS.iter().any(|word| text.contains(word));
     let named = project.and_then(|_| texts().find(|text| names_it(text)).map(String::as_str));
