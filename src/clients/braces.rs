@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde_json::Value as Json;
 
 use super::edit::Fields;
-use super::node::{Node, Pair};
+use super::node::{Node, Pair, Value};
 use super::splice::{Comments, Layout, Splices, indent, line_end, line_indent, next_line, skip_blanks};
 
 /// What stands between two braces.
@@ -36,6 +36,16 @@ pub(super) enum Fate {
     Replace(String),
     /// It goes; comments in it stay.
     Delete,
+}
+
+/// The fates of the items of a table or a list when some of them go: keys, or numbers of items.
+pub(super) fn fates(node: &Node, gone: &[&str]) -> Vec<Fate> {
+    let fate = |name: &str| if gone.contains(&name) { Fate::Delete } else { Fate::Keep };
+    match &node.value {
+        Value::Map(pairs) => pairs.iter().map(|pair| fate(&pair.key)).collect(),
+        Value::List(items) => (0..items.len()).map(|index| fate(&index.to_string())).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Writes a pair: its key with what divides it from the value, and the value; beside another pair if there is one.

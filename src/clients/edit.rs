@@ -1,11 +1,17 @@
-//! Changing entries in a text, and the proof that nothing else changed.
+//! Changing entries in a text, and putting them back: the same for all formats.
 //!
-//! In: a text, where its entries are, what they shall be. Out: [`Edit`] and its parts; the comparison of a document
-//! before and after. Owns no state. May not: know a format's grammar.
+//! In: a text of a format, which of its entries change, and how. Out: [`Edit`] and its parts; the changed text, proved.
+//! Owns no state. May not: know a format's grammar, or read a text once for each edit of it.
 
-use serde_json::Value as Json;
+use std::collections::HashSet;
+use std::ops::Range;
 
-use super::node::{Node, Pair, Value};
+use serde_json::{Map, Value as Json};
+
+use super::Unreadable;
+use super::node::{Node, Pair};
+use super::proof::{is_same, proved};
+use super::splice::Splices;
 
 /// One change of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +50,7 @@ pub struct Fields {
 pub enum EditError {
     /// It cannot be read in the first place.
     #[error(transparent)]
-    Unreadable(#[from] super::Unreadable),
+    Unreadable(#[from] Unreadable),
     /// There is no such entry.
     #[error("there is no `{0}`")]
     Absent(String),
@@ -76,25 +82,6 @@ impl Edit {
     }
 }
 
-/// The edits in an order in which the path of each is right when its turn comes.
-pub(super) fn in_order(edits: &[Edit]) -> Result<Vec<&Edit>, EditError> {
-    let mut ordered: Vec<&Edit> = edits.iter().collect();
-    let turn = |edit: &Edit| match edit.act {
-        Act::Put(_) => 0,
-        Act::Remove => 1,
-        Act::Insert(_) => 2,
-    };
-    // Later items of a list are removed first; the rest stays as it came.
-    let number = |edit: &Edit| edit.at.last().and_then(|last| last.parse::<u64>().ok()).unwrap_or(0);
-    ordered.sort_by_key(|edit| (turn(edit), if edit.act == Act::Remove { u64::MAX - number(edit) } else { 0 }));
-    for (index, edit) in ordered.iter().enumerate() {
-        if ordered[..index].iter().any(|other| other.at == edit.at) {
-            return Err(EditError::Unsafe { at: edit.place(), why: "is named twice".to_owned() });
-        }
-    }
-    Ok(ordered)
-}
-
 // === impl Fields ===
 
 impl Fields {
@@ -111,117 +98,219 @@ impl Fields {
     }
 }
 
-/// Whether a document says after an edit what it should, and nothing else is different.
-pub(super) fn proved(before: &Node, after: &Node, edit: &Edit) -> bool {
-    match &edit.act {
-        Act::Put(fields) => put_at(before, after, &edit.at, fields),
-        Act::Remove => removed(before, after, &edit.at),
-        Act::Insert(pairs) => with(before, &edit.at, pairs).is_some_and(|expected| expected.same(after)),
+// === the formats ===
+
+/// A text that was read, of one format: what can be changed in it, and how that is written. All that is asked of one
+/// text at once is independent of each other.
+pub(super) trait Document: Sized {
+    /// Whether a table that only inserted entries needed is taken out with them as a whole.
+    const TABLES_GO: bool = false;
+
+    /// Whether the order of keys says something. In TOML it changes with the first table that names a key.
+    const ORDER_COUNTS: bool = true;
+
+    /// Reads it.
+    fn read(text: String) -> Result<Self, Unreadable>;
+
+    /// What was read.
+    fn text(&self) -> &str;
+
+    /// What it says.
+    fn root(&self) -> &Node;
+
+    /// `\n` or `\r\n`.
+    fn newline(&self) -> &'static str;
+
+    /// Sets and drops keys of an entry.
+    fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError>;
+
+    /// Takes entries out of a table or a list; all of them are in it.
+    fn remove(&self, from: &[String], names: &[&str], splices: &mut Splices) -> Result<(), EditError>;
+
+    /// Adds entries whose way is there down to `to`, and not below.
+    fn insert(&self, to: &[String], new: &[New<'_>], splices: &mut Splices) -> Result<(), EditError>;
+
+    /// Where entries stand in this text, and in another one where they are as they shall be: first here, then there.
+    fn parts(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError>;
+}
+
+/// Pieces of two texts that stand for each other.
+pub(super) type Parts = Vec<(Range<usize>, Range<usize>)>;
+
+/// An entry to be made: its path and its pairs.
+pub(super) type New<'a> = (&'a [String], &'a [(String, Json)]);
+
+/// What new entries are below the first `depth` keys of their paths: one table, with all tables on the way.
+pub(super) fn nested(new: &[New<'_>], depth: usize) -> Map<String, Json> {
+    let mut top = Map::new();
+    for (at, pairs) in new {
+        let mut table = &mut top;
+        for key in &at[depth..] {
+            let inner = table.entry(key.clone()).or_insert_with(|| Json::Object(Map::new()));
+            table = inner.as_object_mut().expect("made here, as the paths of new entries lead to no values");
+        }
+        table.extend(pairs.iter().cloned());
     }
+    top
 }
 
-/// In TOML a table goes with the last header that names it.
-fn removed(before: &Node, after: &Node, at: &[String]) -> bool {
-    let Some((_, parent)) = at.split_last() else { return false };
-    without(before, at).is_some_and(|expected| expected.same(after))
-        || before.at(parent).and_then(Node::pairs).is_some_and(|pairs| pairs.len() == 1)
-            && removed(before, after, parent)
-}
+// === all edits of a text ===
 
-fn put_at(before: &Node, after: &Node, at: &[String], fields: &Fields) -> bool {
-    let Some((first, rest)) = at.split_first() else { return put(before, after, fields) };
-    match (&before.value, &after.value) {
-        (Value::Map(old), Value::Map(new)) => {
-            let Some(here) = old.iter().rposition(|pair| pair.key == *first) else { return false };
-            old.len() == new.len()
-                && old.iter().zip(new).enumerate().all(|(index, (old, new))| {
-                    old.key == new.key
-                        && if index == here {
-                            put_at(&old.value, &new.value, rest, fields)
-                        } else {
-                            old.value.same(&new.value)
-                        }
-                })
-        }
-        (Value::List(old), Value::List(new)) => {
-            old.len() == new.len()
-                && old.iter().zip(new).enumerate().all(|(index, (old, new))| {
-                    if index.to_string() == *first { put_at(old, new, rest, fields) } else { old.same(new) }
-                })
-        }
-        _ => false,
+/// See [`super::edit()`].
+pub(super) fn edit<D: Document>(text: &str, edits: &[Edit]) -> Result<String, EditError> {
+    let mut document = D::read(text.to_owned())?;
+    for round in rounds(edits)? {
+        document = changed(&document, &round)?;
     }
+    Ok(document.text().to_owned())
 }
 
-fn put(before: &Node, after: &Node, fields: &Fields) -> bool {
-    let (Some(old), Some(new)) = (before.pairs(), after.pairs()) else { return false };
-    let wanted = fields.wanted(before);
-    let other = |pair: &&Pair| !fields.drops(&pair.key) && wanted.iter().all(|wanted| wanted.0 != pair.key);
-    let (old, kept): (Vec<_>, Vec<_>) = (old.iter().filter(other).collect(), new.iter().filter(other).collect());
-    old.len() == kept.len()
-        && old.iter().zip(&kept).all(|(old, new)| old.key == new.key && old.value.same(&new.value))
-        && new.len() == kept.len() + wanted.len()
-        && wanted.iter().all(|(key, value)| after.get(key).is_some_and(|is| is.same(&Node::from_json(value))))
-}
-
-/// The document without an entry, or `None` if there is none.
-pub(super) fn without(node: &Node, at: &[String]) -> Option<Node> {
-    let (first, rest) = at.split_first()?;
-    let mut node = node.clone();
-    match &mut node.value {
-        Value::Map(pairs) if rest.is_empty() => {
-            let count = pairs.len();
-            pairs.retain(|pair| pair.key != *first);
-            (pairs.len() < count).then_some(())?;
-        }
-        Value::Map(pairs) => {
-            let pair = pairs.iter_mut().rev().find(|pair| pair.key == *first)?;
-            pair.value = without(&pair.value, rest)?;
-        }
-        Value::List(items) => {
-            let index = first.parse::<usize>().ok().filter(|index| *index < items.len())?;
-            if rest.is_empty() {
-                items.remove(index);
-            } else {
-                items[index] = without(&items[index], rest)?;
+/// The edits in an order in which the path of each is right when its turn comes, in rounds that can be made at once: all
+/// of one kind, and no entry within another.
+fn rounds(edits: &[Edit]) -> Result<Vec<Vec<&Edit>>, EditError> {
+    let mut ordered: Vec<&Edit> = edits.iter().collect();
+    let turn = |edit: &Edit| match edit.act {
+        Act::Put(_) => 0,
+        Act::Remove => 1,
+        Act::Insert(_) => 2,
+    };
+    // Later items of a list are removed first; the rest stays as it came.
+    let number = |edit: &Edit| edit.at.last().and_then(|last| last.parse::<u64>().ok()).unwrap_or(0);
+    ordered.sort_by_key(|edit| (turn(edit), if edit.act == Act::Remove { u64::MAX - number(edit) } else { 0 }));
+    let mut named = HashSet::new();
+    if let Some(twice) = ordered.iter().find(|edit| !named.insert(&edit.at)) {
+        return Err(EditError::Unsafe { at: twice.place(), why: "is named twice".to_owned() });
+    }
+    let mut rounds: Vec<Vec<&Edit>> = Vec::new();
+    // The entries of the last round, and all that is around them.
+    let (mut entries, mut around) = (HashSet::new(), HashSet::new());
+    for edit in ordered {
+        let outer: Vec<&[String]> = (0..edit.at.len()).map(|depth| &edit.at[..depth]).collect();
+        let nests = around.contains(&edit.at[..]) || outer.iter().any(|outer| entries.contains(outer));
+        match rounds.last_mut() {
+            Some(round) if !nests && turn(round[0]) == turn(edit) => round.push(edit),
+            _ => {
+                (entries, around) = (HashSet::new(), HashSet::new());
+                rounds.push(vec![edit]);
             }
         }
-        _ => return None,
+        entries.insert(&edit.at[..]);
+        around.extend(outer);
     }
-    Some(node)
+    Ok(rounds)
 }
 
-/// The document with another value at a path that exists.
-pub(super) fn with_value(node: &Node, at: &[String], value: &Node) -> Option<Node> {
-    let Some((first, rest)) = at.split_first() else { return Some(value.clone()) };
-    let mut node = node.clone();
-    let inner = match &mut node.value {
-        Value::Map(pairs) => &mut pairs.iter_mut().rev().find(|pair| pair.key == *first)?.value,
-        Value::List(items) => items.get_mut(first.parse::<usize>().ok()?)?,
-        _ => return None,
+/// One round of edits, proved. What goes wrong at once is tried in halves: at the end it is known which edit it was.
+fn changed<D: Document>(document: &D, round: &[&Edit]) -> Result<D, EditError> {
+    let tried = splices(document, round)?.apply(document.text()).and_then(|text| D::read(text).ok());
+    match tried.filter(|after| proved::<D>(document.root(), after.root(), round)) {
+        Some(after) => Ok(after),
+        None if round.len() > 1 => {
+            let (first, rest) = round.split_at(round.len() / 2);
+            changed(&changed(document, first)?, rest)
+        }
+        None => Err(EditError::Damaged(round.iter().map(|edit| edit.place()).collect())),
+    }
+}
+
+fn splices<D: Document>(document: &D, round: &[&Edit]) -> Result<Splices, EditError> {
+    let mut splices = Splices::default();
+    let root = document.root();
+    let (mut removed, mut inserted) = (Tables::default(), Tables::default());
+    for edit in round {
+        match (&edit.act, root.at(&edit.at)) {
+            (Act::Insert(_), Some(_)) => return Err(EditError::Present(edit.place())),
+            (Act::Insert(pairs), None) => {
+                let depth = (0..edit.at.len()).rev().find(|depth| root.at(&edit.at[..*depth]).is_some());
+                inserted.add(&edit.at[..depth.unwrap_or(0)], (edit.at.as_slice(), pairs.as_slice()));
+            }
+            (_, None) => return Err(EditError::Absent(edit.place())),
+            (Act::Put(fields), Some(entry)) => {
+                if entry.pairs().is_none() {
+                    return Err(EditError::NotATable(edit.place()));
+                }
+                document.put(edit, entry, fields, &mut splices)?;
+            }
+            (Act::Remove, Some(_)) => {
+                let (name, table) = edit.at.split_last().ok_or_else(|| EditError::Absent(edit.place()))?;
+                removed.add(table, name.as_str());
+            }
+        }
+    }
+    for (table, names) in removed.0 {
+        document.remove(table, &names, &mut splices)?;
+    }
+    for (table, new) in inserted.0 {
+        document.insert(table, &new, &mut splices)?;
+    }
+    Ok(splices)
+}
+
+/// What is done to each table, in the order in which they are first named.
+struct Tables<'a, T>(Vec<(&'a [String], Vec<T>)>);
+
+impl<T> Default for Tables<'_, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'a, T> Tables<'a, T> {
+    fn add(&mut self, table: &'a [String], what: T) {
+        match self.0.iter_mut().find(|(known, _)| *known == table) {
+            Some((_, all)) => all.push(what),
+            None => self.0.push((table, vec![what])),
+        }
+    }
+}
+
+// === entries as they were ===
+
+/// See [`super::restore`].
+pub(super) fn restore<D: Document>(text: &str, original: &str, at: &[Vec<String>]) -> Result<String, EditError> {
+    let (now, then) = (D::read(text.to_owned())?, D::read(original.to_owned())?);
+    let absent = at.iter().find(|at| now.root().at(at).is_none());
+    if let Some(absent) = absent {
+        return Err(EditError::Absent(absent.join(".")));
+    }
+    let (back, gone): (Vec<&[String]>, Vec<&[String]>) =
+        at.iter().map(Vec::as_slice).partition(|at| then.root().at(at).is_some());
+    let restored = if back.is_empty() { now } else { put_back(&now, &then, &back)? };
+    let gone: Vec<Edit> =
+        whole(&restored, &then, &gone).into_iter().map(|at| Edit { at: at.to_vec(), act: Act::Remove }).collect();
+    edit::<D>(restored.text(), &gone)
+}
+
+fn put_back<D: Document>(now: &D, then: &D, at: &[&[String]]) -> Result<D, EditError> {
+    let mut splices = Splices::default();
+    for (here, there) in now.parts(then, at)? {
+        splices.replace(here, then.text()[there].replace("\r\n", "\n").replace('\n', now.newline()));
+    }
+    let mut expected = now.root().clone();
+    for at in at {
+        if let (Some(is), Some(was)) = (expected.at_mut(at), then.root().at(at)) {
+            *is = was.clone();
+        }
+    }
+    let restored = splices.apply(now.text()).and_then(|text| D::read(text).ok());
+    let restored = restored.filter(|restored| is_same::<D>(expected, restored.root()));
+    restored.ok_or_else(|| EditError::Damaged(at.iter().map(|at| at.join(".")).collect::<Vec<_>>().join(", ")))
+}
+
+/// What goes when these entries go: tables that are not in the original and hold nothing else go with them.
+fn whole<'a, D: Document>(now: &D, then: &D, gone: &[&'a [String]]) -> Vec<&'a [String]> {
+    fn goes(table: &Node, path: &[String], gone: &HashSet<&[String]>) -> bool {
+        let inner = |pair: &Pair| goes(&pair.value, &[path, std::slice::from_ref(&pair.key)].concat(), gone);
+        gone.contains(path) || table.pairs().is_some_and(|pairs| !pairs.is_empty() && pairs.iter().all(inner))
+    }
+    if !D::TABLES_GO {
+        return gone.to_vec();
+    }
+    let named: HashSet<&[String]> = gone.iter().copied().collect();
+    let is_whole = |path: &[String]| {
+        then.root().at(path).is_none() && now.root().at(path).is_some_and(|table| goes(table, path, &named))
     };
-    *inner = with_value(inner, rest, value)?;
-    Some(node)
-}
-
-/// The document with a new entry.
-fn with(node: &Node, at: &[String], pairs: &[(String, Json)]) -> Option<Node> {
-    let (first, rest) = at.split_first()?;
-    let mut node = node.clone();
-    if matches!(node.value, Value::Null) {
-        node.value = Value::Map(Vec::new());
-    }
-    let Value::Map(own) = &mut node.value else { return None };
-    match own.iter_mut().rev().find(|pair| pair.key == *first) {
-        Some(_) if rest.is_empty() => return None,
-        Some(pair) => pair.value = with(&pair.value, rest, pairs)?,
-        None => own.push(Pair { key: first.clone(), key_span: 0..0, value: Node::from_json(&nested(rest, pairs)) }),
-    }
-    Some(node)
-}
-
-/// A table of these pairs, in tables of these keys.
-pub(super) fn nested(at: &[String], pairs: &[(String, Json)]) -> Json {
-    let inner = Json::Object(pairs.iter().cloned().collect());
-    at.iter().rev().fold(inner, |inner, key| Json::Object(std::iter::once((key.clone(), inner)).collect()))
+    let mut seen = HashSet::new();
+    let widest = |at: &&'a [String]| (1..at.len()).map(|depth| &at[..depth]).find(|path| is_whole(path)).unwrap_or(at);
+    gone.iter().map(widest).filter(|at| seen.insert(*at)).collect()
 }

@@ -3,6 +3,7 @@
 //! In: a text. Out: its tree; the text with some entries changed. Owns no state. May not: know a client.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use jsonc_parser::ast::{ObjectPropName, Value as Ast};
 use jsonc_parser::common::Ranged;
@@ -11,8 +12,8 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use serde_json::Value as Json;
 
-use super::braces::{Braces, Fate};
-use super::edit::{Act, Edit, EditError, in_order, nested, proved, with_value};
+use super::braces::{Braces, Fate, fates};
+use super::edit::{Document, Edit, EditError, Fields, New, Parts, nested};
 use super::node::{Node, Pair, Value};
 use super::splice::{Comments, Layout, Splices, comments, indent, leaves, line_indent, line_number};
 use super::{Rejected, Unreadable};
@@ -65,7 +66,7 @@ pub(super) fn rejected(text: &str) -> Option<Rejected> {
 fn control_character(text: &str, root: &Node) -> Option<usize> {
     let mut words = Vec::new();
     leaves(root, &mut words);
-    let inside = |word: std::ops::Range<usize>| Some(word.start + text[word].bytes().position(|byte| byte < b' ')?);
+    let inside = |word: Range<usize>| Some(word.start + text[word].bytes().position(|byte| byte < b' ')?);
     words.into_iter().find_map(inside)
 }
 
@@ -123,145 +124,101 @@ fn node(value: &Ast<'_>, offset: usize) -> Node {
     Node { span: span(value.range()), value: kind }
 }
 
-/// See [`super::edit()`].
-pub(super) fn edit(text: &str, edits: &[Edit]) -> Result<String, EditError> {
-    let mut text = text.to_owned();
-    let mut before = parse(&text)?;
-    for edit in in_order(edits)? {
-        let damaged = || EditError::Damaged(edit.place());
-        text = step(&text, &before, edit)?.apply(&text).ok_or_else(damaged)?;
-        let after = parse(&text).map_err(|_unreadable| damaged())?;
-        if !proved(&before, &after, edit) {
-            return Err(damaged());
-        }
-        before = after;
-    }
-    Ok(text)
+/// A text of JSON that was read.
+pub(super) struct JsonText {
+    text: String,
+    root: Node,
+    layout: Layout,
+    /// Whether the document is written over lines. One line stays one line, but an empty document has no style yet.
+    lines: bool,
 }
 
-/// See [`super::restore`].
-pub(super) fn restore(text: &str, original: &str, at: &[String]) -> Result<String, EditError> {
-    let (now, then) = (parse(text)?, parse(original)?);
-    let place = at.join(".");
-    let Some(current) = now.at(at) else { return Err(EditError::Absent(place)) };
-    let Some(old) = then.at(at) else {
-        // Tables that are not in the original and hold nothing but the entry go with it.
-        let alone = |depth: &usize| {
-            then.at(&at[..*depth]).is_none()
-                && now.at(&at[..*depth]).and_then(Node::pairs).is_some_and(|own| own.len() == 1)
+impl Document for JsonText {
+    const TABLES_GO: bool = true;
+
+    fn read(text: String) -> Result<Self, Unreadable> {
+        let root = parse(&text)?;
+        let layout = Layout::of(&text, root.pairs().and_then(<[Pair]>::first).map(|pair| pair.key_span.start));
+        let lines = text[root.span.clone()].contains('\n') || root.pairs().is_none_or(<[Pair]>::is_empty);
+        Ok(Self { text, root, layout, lines })
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn root(&self) -> &Node {
+        &self.root
+    }
+
+    fn newline(&self) -> &'static str {
+        self.layout.newline
+    }
+
+    fn put(&self, _edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
+        let braces = self.braces(entry);
+        let pair = |key: &str, value: &Json, near: Option<&Pair>| {
+            let between = near.map_or(": ", |near| colon(&self.text, near));
+            let at = near.map_or(entry.span.start, |near| near.key_span.start);
+            (quoted(key) + between, written(value, &self.text, at, &braces))
         };
-        let depth = (1..at.len()).find(alone).unwrap_or(at.len());
-        let whole = (depth..at.len()).all(|depth| alone(&depth));
-        let at = if whole { &at[..depth] } else { at };
-        return edit(text, &[Edit { at: at.to_vec(), act: Act::Remove }]);
-    };
-    let layout = layout(text, &now);
-    let lines = original[old.span.clone()].replace("\r\n", "\n").replace('\n', layout.newline);
-    let mut splices = Splices::default();
-    splices.replace(current.span.clone(), lines);
-    let result = splices.apply(text).ok_or_else(|| EditError::Damaged(place.clone()))?;
-    let after = parse(&result).map_err(|_unreadable| EditError::Damaged(place.clone()))?;
-    match with_value(&now, at, old) {
-        Some(expected) if expected.same(&after) => Ok(result),
-        _ => Err(EditError::Damaged(place)),
+        braces.put(entry, fields, &pair, splices);
+        Ok(())
     }
-}
 
-fn step(text: &str, root: &Node, edit: &Edit) -> Result<Splices, EditError> {
-    let layout = layout(text, root);
-    let mut splices = Splices::default();
-    match &edit.act {
-        Act::Put(fields) => {
-            let entry = root.at(&edit.at).ok_or_else(|| EditError::Absent(edit.place()))?;
-            if entry.pairs().is_none() {
-                return Err(EditError::NotATable(edit.place()));
+    fn remove(&self, from: &[String], names: &[&str], splices: &mut Splices) -> Result<(), EditError> {
+        let table = self.root.at(from).ok_or_else(|| EditError::Absent(from.join(".")))?;
+        self.braces(table).edit(&fates(table, names), None, &[], splices);
+        Ok(())
+    }
+
+    fn insert(&self, to: &[String], new: &[New<'_>], splices: &mut Splices) -> Result<(), EditError> {
+        let (text, layout) = (&self.text, &self.layout);
+        let values = nested(new, to.len());
+        if to.is_empty() && matches!(self.root.value, Value::Null) {
+            let end = if text.ends_with('\n') || text.is_empty() { "" } else { layout.newline };
+            let whole = pretty(&Json::Object(values), "", layout);
+            splices.insert(text.len(), format!("{end}{whole}{}", layout.newline));
+            return Ok(());
+        }
+        let not_a_table = || EditError::NotATable(to.join("."));
+        let table = self.root.at(to).ok_or_else(not_a_table)?;
+        let own = table.pairs().ok_or_else(not_a_table)?;
+        let braces = self.braces(table);
+        let item = |(key, value): (&String, &Json)| match own.first() {
+            Some(first) => quoted(key) + colon(text, first) + &written(value, text, first.key_span.start, &braces),
+            None if braces.lines => {
+                let inner = format!("{}{}", line_indent(text, table.span.start), layout.unit);
+                format!("{}: {}", quoted(key), pretty(value, &inner, layout))
             }
-            let braces = braces(text, root, entry, &layout);
-            let pair = |key: &str, value: &Json, near: Option<&Pair>| {
-                let between = near.map_or(": ", |near| colon(text, near));
-                let at = near.map_or(entry.span.start, |near| near.key_span.start);
-                (quoted(key) + between, written(value, text, at, &braces))
-            };
-            braces.put(entry, fields, &pair, &mut splices);
+            None => format!("{}: {}", quoted(key), flat(value, ": ")),
+        };
+        let items: Vec<String> = values.iter().map(item).collect();
+        braces.edit(&vec![Fate::Keep; own.len()], None, &items, splices);
+        Ok(())
+    }
+
+    fn parts(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError> {
+        let part = |at: &&[String]| {
+            let (here, there) = (self.root.at(at)?, other.root.at(at)?);
+            Some((here.span.clone(), there.span.clone()))
+        };
+        at.iter().map(|at| part(at).ok_or_else(|| EditError::Absent(at.join(".")))).collect()
+    }
+}
+
+impl JsonText {
+    fn braces(&self, node: &Node) -> Braces<'_> {
+        Braces {
+            text: &self.text,
+            span: node.span.clone(),
+            items: node.items(|pair| pair.value.span.end),
+            comments: comments(&self.text, node, node.span.clone(), Comments::Slashes),
+            signs: Comments::Slashes,
+            layout: &self.layout,
+            lines: self.lines,
         }
-        Act::Remove => remove(text, root, edit, &layout, &mut splices)?,
-        Act::Insert(pairs) => insert(text, root, edit, pairs, &layout, &mut splices)?,
     }
-    Ok(splices)
-}
-
-fn layout(text: &str, root: &Node) -> Layout {
-    Layout::of(text, root.pairs().and_then(<[Pair]>::first).map(|pair| pair.key_span.start))
-}
-
-fn braces<'a>(text: &'a str, root: &Node, node: &Node, layout: &'a Layout) -> Braces<'a> {
-    let items = match &node.value {
-        Value::Map(pairs) => pairs.iter().map(|pair| pair.key_span.start..pair.value.span.end).collect(),
-        Value::List(items) => items.iter().map(|item| item.span.clone()).collect(),
-        _ => Vec::new(),
-    };
-    Braces {
-        text,
-        span: node.span.clone(),
-        items,
-        comments: comments(text, node, node.span.clone(), Comments::Slashes),
-        signs: Comments::Slashes,
-        layout,
-        // One line stays one line, but an empty document has no style yet.
-        lines: text[root.span.clone()].contains('\n') || root.pairs().is_none_or(<[Pair]>::is_empty),
-    }
-}
-
-fn remove(text: &str, root: &Node, edit: &Edit, layout: &Layout, splices: &mut Splices) -> Result<(), EditError> {
-    let absent = || EditError::Absent(edit.place());
-    let (name, parent) = edit.at.split_last().ok_or_else(absent)?;
-    let parent = root.at(parent).ok_or_else(absent)?;
-    let fate = |goes: bool| if goes { Fate::Delete } else { Fate::Keep };
-    let fates: Vec<Fate> = match &parent.value {
-        Value::Map(pairs) => pairs.iter().map(|pair| fate(pair.key == *name)).collect(),
-        Value::List(items) => (0..items.len()).map(|index| fate(index.to_string() == *name)).collect(),
-        _ => return Err(absent()),
-    };
-    if !fates.contains(&Fate::Delete) {
-        return Err(absent());
-    }
-    braces(text, root, parent, layout).edit(&fates, None, &[], splices);
-    Ok(())
-}
-
-fn insert(
-    text: &str,
-    root: &Node,
-    edit: &Edit,
-    pairs: &[(String, Json)],
-    layout: &Layout,
-    splices: &mut Splices,
-) -> Result<(), EditError> {
-    let depth = (0..=edit.at.len()).rev().find(|depth| root.at(&edit.at[..*depth]).is_some()).unwrap_or(0);
-    if depth == edit.at.len() {
-        return Err(EditError::Present(edit.place()));
-    }
-    let parent = root.at(&edit.at[..depth]).unwrap_or(root);
-    let value = nested(&edit.at[depth + 1..], pairs);
-    if depth == 0 && matches!(root.value, Value::Null) {
-        let whole = nested(&edit.at[..], pairs);
-        let end = if text.ends_with('\n') || text.is_empty() { "" } else { layout.newline };
-        splices.insert(text.len(), format!("{end}{}{}", pretty(&whole, "", layout), layout.newline));
-        return Ok(());
-    }
-    let Some(own) = parent.pairs() else { return Err(EditError::NotATable(edit.at[..depth].join("."))) };
-    let braces = braces(text, root, parent, layout);
-    let near = own.first().map(|pair| pair.key_span.start);
-    let item = match near {
-        Some(near) => quoted(&edit.at[depth]) + colon(text, &own[0]) + &written(&value, text, near, &braces),
-        None if braces.lines => {
-            let inner = format!("{}{}", line_indent(text, parent.span.start), layout.unit);
-            format!("{}: {}", quoted(&edit.at[depth]), pretty(&value, &inner, layout))
-        }
-        None => format!("{}: {}", quoted(&edit.at[depth]), flat(&value, ": ")),
-    };
-    braces.edit(&vec![Fate::Keep; own.len()], None, &[item], splices);
-    Ok(())
 }
 
 /// What stands between a key and its value, unless a comment does.

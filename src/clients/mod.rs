@@ -16,6 +16,7 @@ mod expansion;
 mod form;
 mod json;
 mod node;
+mod proof;
 mod splice;
 mod table;
 mod toml;
@@ -75,22 +76,24 @@ pub fn read(text: &str, shape: &Shape) -> Result<Reading, Unreadable> {
 /// The text with entries changed: all edits, or an error and none. Each entry may be named once.
 ///
 /// Outside of the edited entries every byte is as before; within them comments, other keys and their order stay. It is
-/// proved before it is returned: the result is read again and everything else in it says what it said.
+/// proved before it is returned: the result is read again and everything else in it says what it said. How often the text
+/// is read does not depend on how many edits there are.
 pub fn edit(text: &str, shape: &Shape, edits: &[Edit]) -> Result<String, EditError> {
     match shape.format {
-        Format::Json | Format::Jsonc => json::edit(text, edits),
-        Format::Toml => toml::edit(text, edits),
-        Format::Yaml => yaml::edit(text, edits),
+        Format::Json | Format::Jsonc => edit::edit::<json::JsonText>(text, edits),
+        Format::Toml => edit::edit::<toml::TomlText>(text, edits),
+        Format::Yaml => edit::edit::<yaml::YamlText>(text, edits),
     }
 }
 
-/// The text with one entry as it was in `original`, to the byte; gone, if it was not there. For an undo of single entries
-/// in a file that others have written since. Tables that only an [`Act::Insert`] needed go with their last entry.
-pub fn restore(text: &str, original: &str, shape: &Shape, at: &[String]) -> Result<String, EditError> {
+/// The text with these entries as they were in `original`, to the byte; gone, if they were not there. For an undo of
+/// single entries in a file that others have written since. Tables that only an [`Act::Insert`] needed go with their last
+/// entry.
+pub fn restore(text: &str, original: &str, shape: &Shape, at: &[Vec<String>]) -> Result<String, EditError> {
     match shape.format {
-        Format::Json | Format::Jsonc => json::restore(text, original, at),
-        Format::Toml => toml::restore(text, original, at),
-        Format::Yaml => yaml::restore(text, original, at),
+        Format::Json | Format::Jsonc => edit::restore::<json::JsonText>(text, original, at),
+        Format::Toml => edit::restore::<toml::TomlText>(text, original, at),
+        Format::Yaml => edit::restore::<yaml::YamlText>(text, original, at),
     }
 }
 

@@ -65,6 +65,26 @@ impl Node {
         next.at(rest)
     }
 
+    /// The same, to be changed.
+    pub(super) fn at_mut(&mut self, path: &[String]) -> Option<&mut Node> {
+        let Some((first, rest)) = path.split_first() else { return Some(self) };
+        let next = match &mut self.value {
+            Value::Map(pairs) => &mut pairs.iter_mut().rev().find(|pair| pair.key == *first)?.value,
+            Value::List(items) => items.get_mut(first.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+        next.at_mut(rest)
+    }
+
+    /// Where each of its items stands, with its key; `end` says where a pair ends.
+    pub(super) fn items(&self, end: impl Fn(&Pair) -> usize) -> Vec<Range<usize>> {
+        match &self.value {
+            Value::Map(pairs) => pairs.iter().map(|pair| pair.key_span.start..end(pair)).collect(),
+            Value::List(items) => items.iter().map(|item| item.span.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What it is, for a sentence: "a number".
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
@@ -100,6 +120,18 @@ impl Node {
             }
             (Value::Odd(a, says), Value::Odd(b, other)) => a == b && says == other,
             _ => false,
+        }
+    }
+
+    /// Puts the keys of all tables in order.
+    pub(super) fn sort(&mut self) {
+        match &mut self.value {
+            Value::Map(pairs) => {
+                pairs.sort_by(|one, other| one.key.cmp(&other.key));
+                pairs.iter_mut().for_each(|pair| pair.value.sort());
+            }
+            Value::List(items) => items.iter_mut().for_each(Self::sort),
+            _ => {}
         }
     }
 

@@ -116,6 +116,19 @@ pub(super) fn skip_blanks(text: &str, at: usize) -> usize {
     text.len() - text[at..].trim_start_matches([' ', '\t']).len()
 }
 
+/// The lines of one thing in two texts, each with where the comments and empty lines below it end: with those below if
+/// those of the second are below it in the first one too, as comments of parts that went still are.
+pub(super) fn with_below(
+    (text, lines, below): (&str, Range<usize>, usize),
+    (other, other_lines, other_below): (&str, Range<usize>, usize),
+) -> (Range<usize>, Range<usize>) {
+    if text[lines.end..below].ends_with(&other[other_lines.end..other_below]) {
+        (lines.start..below, other_lines.start..other_below)
+    } else {
+        (lines, other_lines)
+    }
+}
+
 /// The comments of a range in their order, found between the words of a tree: what is not in a key or a value is white space,
 /// punctuation and comments.
 pub(super) fn comments(text: &str, tree: &Node, range: Range<usize>, signs: Comments) -> Vec<Range<usize>> {

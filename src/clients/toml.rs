@@ -5,17 +5,19 @@
 //! An entry is either written between braces, or as statements: a header `[mcp_servers.x]` with lines below it, headers of
 //! its inner tables, dotted keys. They may stand anywhere; each is edited where it stands.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use serde_json::Value as Json;
-use toml_edit::{Document, Item, Table, TableLike, Value as Toml};
+use toml_edit::{Document as Parsed, Item, Table, TableLike, Value as Toml};
 
 use super::Unreadable;
-use super::braces::{Braces, Fate};
-use super::edit::{Act, Edit, EditError, Fields, in_order, proved, with_value};
+use super::braces::{Braces, fates};
+use super::edit::{Document, Edit, EditError, Fields, New, Parts};
 use super::node::{Node, Pair, Value};
 use super::splice::{
     Comments, Layout, Splices, comments, line_end, line_indent, line_number, line_start, next_line, skip_blanks,
+    with_below,
 };
 
 const BOM: &str = "\u{feff}";
@@ -37,10 +39,22 @@ struct Statement {
     key: Option<Range<usize>>,
 }
 
+/// What stands between two statements, from the end of the line of the first to the line of the second.
+struct Gap<'a> {
+    /// The first: its path, and how many of this path there were until then.
+    after: Option<(&'a [String], usize)>,
+    before: Option<(&'a [String], usize)>,
+    span: Range<usize>,
+    /// What comes behind it does not belong to the table before it.
+    ends_table: bool,
+    /// The lines in it from the first statement to the last.
+    lines: Option<Range<usize>>,
+}
+
 fn parsed(text: &str) -> Result<(Node, Vec<Statement>), Unreadable> {
     let body = text.strip_prefix(BOM).unwrap_or(text);
     let offset = text.len() - body.len();
-    let document = Document::parse(body).map_err(|error| {
+    let document = Parsed::parse(body).map_err(|error| {
         let line = line_number(body, error.span().map_or(0, |span| span.start));
         // The message may quote the text; its first line does not.
         let what = error.message().lines().next().unwrap_or("this is no TOML").to_owned();
@@ -136,101 +150,194 @@ impl Walk<'_> {
     }
 }
 
-/// See [`super::edit()`].
-pub(super) fn edit(text: &str, edits: &[Edit]) -> Result<String, EditError> {
-    let mut text = text.to_owned();
-    let (mut before, mut statements) = parsed(&text)?;
-    for edit in in_order(edits)? {
-        let damaged = || EditError::Damaged(edit.place());
-        let file = File { text: &text, root: &before, statements: &statements, layout: Layout::of(&text, None) };
-        text = file.step(edit)?.apply(&text).ok_or_else(damaged)?;
-        let (after, next) = parsed(&text).map_err(|_unreadable| damaged())?;
-        if !proved(&before, &after, edit) {
-            return Err(damaged());
-        }
-        (before, statements) = (after, next);
-    }
-    Ok(text)
-}
-
-/// See [`super::restore`].
-pub(super) fn restore(text: &str, original: &str, at: &[String]) -> Result<String, EditError> {
-    let ((now, now_statements), (then, then_statements)) = (parsed(text)?, parsed(original)?);
-    let place = at.join(".");
-    let current = now.at(at).ok_or_else(|| EditError::Absent(place.clone()))?;
-    let Some(old) = then.at(at) else {
-        return edit(text, &[Edit { at: at.to_vec(), act: Act::Remove }]);
-    };
-    let layout = Layout::of(text, None);
-    let (from, to) = if current.span.is_empty() || old.span.is_empty() {
-        let why = "is written in several places of the file, or in another way than before";
-        let scattered = || EditError::Unsafe { at: place.clone(), why: why.to_owned() };
-        let to = block(text, &now_statements, at).ok_or_else(scattered)?;
-        let from = block(original, &then_statements, at).ok_or_else(scattered)?;
-        // Comments of parts that went still stand below what is left.
-        let (below, then_below) = (trivia(text, &now_statements, to.end), trivia(original, &then_statements, from.end));
-        let moved = text[to.end..below].ends_with(&original[from.end..then_below]);
-        if moved { (from.start..then_below, to.start..below) } else { (from, to) }
-    } else {
-        (old.span.clone(), current.span.clone())
-    };
-    let mut splices = Splices::default();
-    splices.replace(to, original[from].replace("\r\n", "\n").replace('\n', layout.newline));
-    let damaged = || EditError::Damaged(place.clone());
-    let result = splices.apply(text).ok_or_else(damaged)?;
-    let after = parse(&result).map_err(|_unreadable| damaged())?;
-    let expected = with_value(&now, at, old).ok_or_else(damaged)?;
-    if expected.same(&after) { Ok(result) } else { Err(damaged()) }
-}
-
-/// The lines of an entry, if nothing else stands between them.
-fn block(text: &str, statements: &[Statement], at: &[String]) -> Option<Range<usize>> {
-    let own = |statement: &Statement| statement.path.starts_with(at);
-    let first = statements.iter().position(own)?;
-    let last = statements.iter().rposition(own)?;
-    let whole = statements[first..=last].iter().all(own);
-    let start = statements[first].span.start;
-    whole.then(|| start - line_indent(text, start).len()..line_end(text, statements[last].span.end))
-}
-
-/// Where the comments and empty lines after a position end: before the next statement.
-fn trivia(text: &str, statements: &[Statement], from: usize) -> usize {
-    let next = statements.iter().find(|statement| statement.span.start >= from);
-    next.map_or(text.len(), |next| line_start(text, next.span.start))
-}
-
-struct File<'a> {
-    text: &'a str,
-    root: &'a Node,
-    statements: &'a [Statement],
+/// A text of TOML that was read.
+pub(super) struct TomlText {
+    text: String,
+    root: Node,
+    statements: Vec<Statement>,
     layout: Layout,
 }
 
-impl File<'_> {
-    fn step(&self, edit: &Edit) -> Result<Splices, EditError> {
-        let mut splices = Splices::default();
-        let entry = self.root.at(&edit.at);
-        match (&edit.act, entry) {
-            (Act::Insert(_), Some(_)) => return Err(EditError::Present(edit.place())),
-            (Act::Insert(pairs), None) => self.insert(&edit.at, pairs, &mut splices),
-            (_, None) => return Err(EditError::Absent(edit.place())),
-            (Act::Put(fields), Some(entry)) if entry.span.is_empty() => {
-                self.put(edit, entry, fields, &mut splices)?;
-            }
-            (Act::Put(fields), Some(entry)) => self.put_in_braces(edit, entry, fields, &mut splices)?,
-            (Act::Remove, Some(_)) => self.remove(edit, &mut splices)?,
+impl Document for TomlText {
+    const ORDER_COUNTS: bool = false;
+
+    fn read(text: String) -> Result<Self, Unreadable> {
+        let (root, statements) = parsed(&text)?;
+        let layout = Layout::of(&text, None);
+        Ok(Self { text, root, statements, layout })
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn root(&self) -> &Node {
+        &self.root
+    }
+
+    fn newline(&self) -> &'static str {
+        self.layout.newline
+    }
+
+    fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
+        if entry.span.is_empty() {
+            return self.put_on_lines(edit, entry, fields, splices);
         }
-        Ok(splices)
+        let write = |key: &str, value: &Json, _: Option<&Pair>| (format!("{} = ", bare(key)), written(value));
+        self.braces(&edit.at, entry)?.put(entry, fields, &write, splices);
+        Ok(())
+    }
+
+    fn remove(&self, from: &[String], names: &[&str], splices: &mut Splices) -> Result<(), EditError> {
+        let mut in_braces = Vec::new();
+        for name in names {
+            let at = [from, &[(*name).to_owned()]].concat();
+            let before = in_braces.len();
+            in_braces.extend(self.own(&at).next().is_none().then_some(*name));
+            if in_braces.len() == before {
+                self.own(&at).for_each(|statement| self.delete(statement, splices));
+            }
+        }
+        if !in_braces.is_empty() {
+            let table = self.root.at(from).ok_or_else(|| EditError::Absent(from.join(".")))?;
+            self.braces(from, table)?.edit(&fates(table, &in_braces), None, &[], splices);
+        }
+        Ok(())
+    }
+
+    fn insert(&self, _to: &[String], new: &[New<'_>], splices: &mut Splices) -> Result<(), EditError> {
+        let (text, newline) = (&self.text, self.layout.newline);
+        let sections: Vec<String> = new.iter().map(|(at, pairs)| section(at, pairs, newline)).collect();
+        let gap = match text.trim_start_matches(BOM) {
+            "" => String::new(),
+            body if body.ends_with('\n') => newline.to_owned(),
+            _ => newline.repeat(2),
+        };
+        splices.insert(text.len(), gap + &sections.join(newline));
+        Ok(())
+    }
+
+    fn parts(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError> {
+        let (mut parts, mut on_lines) = (Vec::new(), Vec::new());
+        for at in at {
+            match (self.root.at(at), other.root.at(at)) {
+                (Some(here), Some(there)) if !here.span.is_empty() && !there.span.is_empty() => {
+                    parts.push((here.span.clone(), there.span.clone()));
+                }
+                _ => on_lines.push(*at),
+            }
+        }
+        let blocks: Option<Vec<_>> = on_lines.iter().map(|at| self.block_in(other, at)).collect();
+        parts.extend(match blocks {
+            Some(blocks) => blocks,
+            None => self.between(other, &on_lines)?,
+        });
+        Ok(parts)
+    }
+}
+
+impl TomlText {
+    /// The lines of an entry in both texts, if nothing else stands between them.
+    fn block_in(&self, other: &Self, at: &[String]) -> Option<(Range<usize>, Range<usize>)> {
+        let (lines, others) = (self.block(at)?, other.block(at)?);
+        let (below, others_below) = (self.trivia(lines.end), other.trivia(others.end));
+        Some(with_below((&self.text, lines, below), (&other.text, others, others_below)))
+    }
+
+    fn block(&self, at: &[String]) -> Option<Range<usize>> {
+        let (text, statements) = (&self.text, &self.statements);
+        let own = |statement: &Statement| statement.path.starts_with(at);
+        let first = statements.iter().position(own)?;
+        let last = statements.iter().rposition(own)?;
+        let whole = statements[first..=last].iter().all(own);
+        let start = statements[first].span.start;
+        whole.then(|| start - line_indent(text, start).len()..line_end(text, statements[last].span.end))
+    }
+
+    /// Where the comments and empty lines after a position end: before the next statement.
+    fn trivia(&self, from: usize) -> usize {
+        let next = self.statements.iter().find(|statement| statement.span.start >= from);
+        next.map_or(self.text.len(), |next| line_start(&self.text, next.span.start))
+    }
+
+    /// Entries whose lines stand in several places: in both texts, all that stands between the same two statements of
+    /// others and holds, or held, lines of theirs. Where others came to stand on one side since, only those lines.
+    fn between(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError> {
+        let (gaps, others) = (self.gaps(at), other.gaps(at));
+        let refusal = || {
+            let why = "is written in several places of the file, and what is around them has changed".to_owned();
+            EditError::Unsafe { at: at.iter().map(|at| at.join(".")).collect::<Vec<_>>().join(", "), why }
+        };
+        let mut used = HashSet::new();
+        let mut part = |there: &Gap<'_>| {
+            let find = |same: &dyn Fn(&Gap<'_>) -> bool| gaps.iter().position(same);
+            let index = find(&|here| here.after == there.after && here.before == there.before)
+                .or_else(|| find(&|here| here.after == there.after && here.after.is_some() && here.ends_table))
+                .or_else(|| find(&|here| here.before == there.before))?;
+            used.insert(index);
+            let here = &gaps[index];
+            let (is, was) = if here.after == there.after && here.before == there.before {
+                (here.span.clone(), there.span.clone())
+            } else if let Some(own) = &here.lines {
+                (own.clone(), there.lines.clone()?)
+            } else if here.after == there.after {
+                let lead = there.span.start..there.lines.clone()?.end;
+                (here.span.start..here.span.start, lead)
+            } else {
+                let tail = there.lines.clone()?.start..there.span.end;
+                (here.span.end..here.span.end, tail)
+            };
+            // What somebody wrote since would go, or what is there still would come twice.
+            let (kept, comes) = (self.comments(&is), other.comments(&was));
+            let stays = [here.span.start..is.start, is.end..here.span.end].map(|rest| self.comments(&rest)).concat();
+            let is_safe = kept.iter().all(|comment| comes.contains(comment))
+                && !stays.iter().any(|comment| comes.contains(comment));
+            is_safe.then_some((is, was))
+        };
+        let parts: Option<Vec<_>> = others.iter().filter(|there| there.lines.is_some()).map(&mut part).collect();
+        let is_used = gaps.iter().enumerate().all(|(index, gap)| gap.lines.is_none() || used.contains(&index));
+        parts.filter(|_| is_used).ok_or_else(refusal)
+    }
+
+    fn comments(&self, range: &Range<usize>) -> Vec<&str> {
+        comments(&self.text, &self.root, range.clone(), SIGNS).into_iter().map(|comment| &self.text[comment]).collect()
+    }
+
+    /// What stands between the statements of others than these entries.
+    fn gaps<'a>(&'a self, at: &[&[String]]) -> Vec<Gap<'a>> {
+        let mut seen: HashMap<&[String], usize> = HashMap::new();
+        let start = if self.text.starts_with(BOM) { BOM.len() } else { 0 };
+        let mut gap = Gap { after: None, before: None, span: start..start, ends_table: true, lines: None };
+        let mut gaps = Vec::new();
+        for statement in &self.statements {
+            if at.iter().any(|at| statement.path.starts_with(at)) {
+                let start = line_start(&self.text, statement.span.start).max(gap.span.start);
+                let end = line_end(&self.text, statement.span.end);
+                gap.lines = Some(gap.lines.map_or(start, |lines| lines.start)..end);
+                continue;
+            }
+            let times = seen.entry(&statement.path).or_default();
+            *times += 1;
+            let name = Some((statement.path.as_slice(), *times));
+            gap.before = name;
+            gap.ends_table = statement.key.is_none();
+            gap.span.end = line_start(&self.text, statement.span.start).max(gap.span.start);
+            let end = line_end(&self.text, statement.span.end);
+            gaps.push(std::mem::replace(
+                &mut gap,
+                Gap { after: name, before: None, span: end..end, ends_table: true, lines: None },
+            ));
+        }
+        gap.span.end = self.text.len();
+        gaps.push(gap);
+        gaps
     }
 
     fn own<'a>(&'a self, at: &'a [String]) -> impl Iterator<Item = &'a Statement> {
         self.statements.iter().filter(move |statement| statement.path.starts_with(at))
     }
 
-    fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
-        if entry.pairs().is_none() {
-            return Err(EditError::NotATable(edit.place()));
-        }
+    fn put_on_lines(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
         let depth = edit.at.len();
         let wanted = fields.wanted(entry);
         let mut new = wanted.iter().filter(|wanted| entry.get(&wanted.0).is_none());
@@ -267,12 +374,12 @@ impl File<'_> {
         let why = || EditError::Unsafe { at: edit.place(), why: "has no line of its own".to_owned() };
         let anchor = anchor.ok_or_else(why)?;
         let prefix = anchor.key.as_ref().map_or("", |key| &self.text[anchor.span.start..key.start]);
-        let indent = line_indent(self.text, anchor.span.start);
+        let indent = line_indent(&self.text, anchor.span.start);
         let line = |(key, value): &(String, Json)| {
             format!("{}{indent}{prefix}{} = {}", self.layout.newline, bare(key), written(value))
         };
         splices
-            .insert(line_end(self.text, anchor.span.end), more.into_iter().map(|more| line(more)).collect::<String>());
+            .insert(line_end(&self.text, anchor.span.end), more.into_iter().map(|more| line(more)).collect::<String>());
         Ok(())
     }
 
@@ -293,8 +400,8 @@ impl File<'_> {
         let Some(value) = statement.key.as_ref().and_then(|_| self.root.at(&statement.path)) else {
             return String::new();
         };
-        let inside = comments(self.text, value, value.span.clone(), SIGNS);
-        let indent = line_indent(self.text, statement.span.start);
+        let inside = comments(&self.text, value, value.span.clone(), SIGNS);
+        let indent = line_indent(&self.text, statement.span.start);
         let newline = self.layout.newline;
         let lines = inside.into_iter().flat_map(|comment| [&self.text[comment], newline, indent]);
         lines.collect()
@@ -302,7 +409,7 @@ impl File<'_> {
 
     /// Deletes a statement; comments in and behind it stay. An empty line before a header goes with it.
     fn delete(&self, statement: &Statement, splices: &mut Splices) {
-        let (text, span) = (self.text, &statement.span);
+        let (text, span) = (&self.text, &statement.span);
         let first = if text.starts_with(BOM) { BOM.len() } else { 0 };
         let mut start = line_start(text, span.start).max(first);
         let lead = self.lead(statement);
@@ -330,66 +437,23 @@ impl File<'_> {
         splices.replace(start..end, "");
     }
 
-    fn braces<'a>(&'a self, edit: &Edit, node: &Node) -> Result<Braces<'a>, EditError> {
-        let pairs = node.pairs().ok_or_else(|| EditError::NotATable(edit.place()))?;
+    fn braces(&self, at: &[String], node: &Node) -> Result<Braces<'_>, EditError> {
+        let pairs = node.pairs().ok_or_else(|| EditError::NotATable(at.join(".")))?;
         // The span of a table of dotted keys is that of a key.
         let dotted = |node: &Node| node.pairs().is_some() && !self.text[node.span.clone()].starts_with('{');
         if dotted(node) || pairs.iter().any(|pair| dotted(&pair.value)) {
             let why = "has dotted keys between braces".to_owned();
-            return Err(EditError::Unsafe { at: edit.place(), why });
+            return Err(EditError::Unsafe { at: at.join("."), why });
         }
         Ok(Braces {
-            text: self.text,
+            text: &self.text,
             span: node.span.clone(),
-            items: pairs.iter().map(|pair| pair.key_span.start..pair.value.span.end).collect(),
-            comments: comments(self.text, node, node.span.clone(), SIGNS),
+            items: node.items(|pair| pair.value.span.end),
+            comments: comments(&self.text, node, node.span.clone(), SIGNS),
             signs: SIGNS,
             layout: &self.layout,
             lines: false,
         })
-    }
-
-    fn put_in_braces(
-        &self,
-        edit: &Edit,
-        entry: &Node,
-        fields: &Fields,
-        splices: &mut Splices,
-    ) -> Result<(), EditError> {
-        let braces = self.braces(edit, entry)?;
-        let write = |key: &str, value: &Json, _: Option<&Pair>| (format!("{} = ", bare(key)), written(value));
-        braces.put(entry, fields, &write, splices);
-        Ok(())
-    }
-
-    fn remove(&self, edit: &Edit, splices: &mut Splices) -> Result<(), EditError> {
-        if self.own(&edit.at).next().is_some() {
-            self.own(&edit.at).for_each(|statement| self.delete(statement, splices));
-            return Ok(());
-        }
-        // It stands between the braces of its table.
-        let absent = || EditError::Absent(edit.place());
-        let (name, parent) = edit.at.split_last().ok_or_else(absent)?;
-        let parent = self.root.at(parent).ok_or_else(absent)?;
-        let fate = |pair: &Pair| if pair.key == *name { Fate::Delete } else { Fate::Keep };
-        let fates: Vec<Fate> = parent.pairs().ok_or_else(absent)?.iter().map(fate).collect();
-        self.braces(edit, parent)?.edit(&fates, None, &[], splices);
-        Ok(())
-    }
-
-    fn insert(&self, at: &[String], pairs: &[(String, Json)], splices: &mut Splices) {
-        let newline = self.layout.newline;
-        let text = self.text;
-        let mut added = String::new();
-        if !text.trim_start_matches(BOM).is_empty() {
-            added.push_str(if text.ends_with('\n') { newline } else { "" });
-            if !text.ends_with('\n') {
-                added.push_str(newline);
-                added.push_str(newline);
-            }
-        }
-        added.push_str(&section(at, pairs, newline));
-        splices.insert(text.len(), added);
     }
 }
 

@@ -7,63 +7,130 @@ use std::ops::Range;
 
 use serde_json::Value as Json;
 
-use super::braces::{Braces, Fate};
-use super::edit::{Act, Edit, EditError, Fields, in_order, proved, with_value};
+use super::Unreadable;
+use super::braces::{Braces, Fate, fates};
+use super::edit::{Document, Edit, EditError, Fields, New, Parts, nested};
 use super::node::{Node, Pair, Value};
 use super::splice::{
-    Comments, Layout, Splices, comments, indent, line_end, line_indent, line_start, next_line, skip_blanks,
+    Comments, Layout, Splices, comments, indent, line_end, line_indent, line_start, next_line, skip_blanks, with_below,
 };
 use super::yaml_tree::is_number;
 pub(super) use super::yaml_tree::parse;
 
 const SIGNS: Comments = Comments::Hash;
 
-/// See [`super::edit()`].
-pub(super) fn edit(text: &str, edits: &[Edit]) -> Result<String, EditError> {
-    let mut text = text.to_owned();
-    let mut before = parse(&text)?;
-    for edit in in_order(edits)? {
-        let damaged = || EditError::Damaged(edit.place());
-        let file = File { text: &text, root: &before, layout: layout(&text, &before) };
-        text = file.step(edit)?.apply(&text).ok_or_else(damaged)?;
-        let after = parse(&text).map_err(|_unreadable| damaged())?;
-        if !proved(&before, &after, edit) {
-            return Err(damaged());
-        }
-        before = after;
-    }
-    Ok(text)
+/// A text of YAML that was read.
+pub(super) struct YamlText {
+    text: String,
+    root: Node,
+    layout: Layout,
 }
 
-/// See [`super::restore`].
-pub(super) fn restore(text: &str, original: &str, at: &[String]) -> Result<String, EditError> {
-    let (now, then) = (parse(text)?, parse(original)?);
-    let place = at.join(".");
-    let current = now.at(at).ok_or_else(|| EditError::Absent(place.clone()))?;
-    let Some(old) = then.at(at) else {
-        return edit(text, &[Edit { at: at.to_vec(), act: Act::Remove }]);
-    };
-    let to = lines(text, &now, at);
-    let from = lines(original, &then, at);
-    let layout = layout(text, &now);
-    let (from, to) = if is_flow(text, current) && is_flow(original, old) {
-        (old.span.clone(), current.span.clone())
-    } else if line_indent(text, to.start) == line_indent(original, from.start) {
-        // Comments of parts that went still stand below what is left.
-        let (below, then_below) = (trivia_end(text, to.end), trivia_end(original, from.end));
-        let moved = text[to.end..below].ends_with(&original[from.end..then_below]);
-        if moved { (from.start..then_below, to.start..below) } else { (from, to) }
-    } else {
-        let why = "is indented otherwise than before".to_owned();
-        return Err(EditError::Unsafe { at: place, why });
-    };
-    let mut splices = Splices::default();
-    splices.replace(to, original[from].replace("\r\n", "\n").replace('\n', layout.newline));
-    let damaged = || EditError::Damaged(place.clone());
-    let result = splices.apply(text).ok_or_else(damaged)?;
-    let after = parse(&result).map_err(|_unreadable| damaged())?;
-    let expected = with_value(&now, at, old).ok_or_else(damaged)?;
-    if expected.same(&after) { Ok(result) } else { Err(damaged()) }
+impl Document for YamlText {
+    fn read(text: String) -> Result<Self, Unreadable> {
+        let root = parse(&text)?;
+        let layout = layout(&text, &root);
+        Ok(Self { text, root, layout })
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn root(&self) -> &Node {
+        &self.root
+    }
+
+    fn newline(&self) -> &'static str {
+        self.layout.newline
+    }
+
+    fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
+        if entry.is_linked() {
+            return Err(refusal(&edit.at, "has an anchor, an alias or a tag"));
+        }
+        if is_flow(&self.text, entry) {
+            self.braces(entry).put(entry, fields, &pair_in_flow, splices);
+            return Ok(());
+        }
+        let pairs = entry.pairs().ok_or_else(|| EditError::NotATable(edit.place()))?;
+        self.put_on_lines(&edit.at, entry, pairs, fields, splices)
+    }
+
+    fn remove(&self, from: &[String], names: &[&str], splices: &mut Splices) -> Result<(), EditError> {
+        let absent = || EditError::Absent(from.join("."));
+        let table = self.root.at(from).ok_or_else(absent)?;
+        let fates = fates(table, names);
+        if is_flow(&self.text, table) {
+            self.braces(table).edit(&fates, None, &[], splices);
+            return Ok(());
+        }
+        for (item, _) in self.items(table).into_iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Delete) {
+            let at_dash = self.text[..item.start].trim_end();
+            let is_item = matches!(table.value, Value::List(_)) && at_dash.ends_with('-');
+            let start = if is_item { at_dash.len() - 1 } else { item.start };
+            self.delete(from, table, start, item.end, splices)?;
+        }
+        if !fates.contains(&Fate::Keep) {
+            // A key without a value would be null.
+            let (key, outer) = from.split_last().ok_or_else(|| refusal(from, "is all that the file holds"))?;
+            let pairs = self.root.at(outer).and_then(Node::pairs).ok_or_else(absent)?;
+            let pair = pairs.iter().find(|pair| pair.key == *key).ok_or_else(absent)?;
+            let colon = skip_blanks(&self.text, pair.key_span.end) + 1;
+            splices.insert(colon, if matches!(table.value, Value::List(_)) { " []" } else { " {}" });
+        }
+        Ok(())
+    }
+
+    fn insert(&self, to: &[String], new: &[New<'_>], splices: &mut Splices) -> Result<(), EditError> {
+        let (text, newline) = (&self.text, self.layout.newline);
+        let not_a_table = || EditError::NotATable(to.join("."));
+        let table = self.root.at(to).ok_or_else(not_a_table)?;
+        let values = nested(new, to.len());
+        match &table.value {
+            Value::Null if to.is_empty() => {
+                let end = if text.is_empty() || text.ends_with('\n') || text == "\u{feff}" { "" } else { newline };
+                splices.insert(text.len(), format!("{end}{}", block(&Json::Object(values), "", &self.layout)));
+            }
+            Value::Map(own) if !is_flow(text, table) => {
+                let last = own.last().ok_or_else(not_a_table)?;
+                let indent = self.column(to, last.key_span.start)?;
+                let added = block(&Json::Object(values), &indent, &self.layout);
+                let end = line_end(text, end_of(text, last));
+                splices.insert(end, format!("{newline}{}", added.trim_end_matches(['\n', '\r'])));
+            }
+            Value::Map(own) => {
+                let item = |(key, value): (&String, &Json)| {
+                    let (key, value) = pair_in_flow(key, value, None);
+                    key + &value
+                };
+                let items: Vec<String> = values.iter().map(item).collect();
+                self.braces(table).edit(&vec![Fate::Keep; own.len()], None, &items, splices);
+            }
+            _ => return Err(not_a_table()),
+        }
+        Ok(())
+    }
+
+    fn parts(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError> {
+        let (text, original) = (&self.text, &other.text);
+        let part = |at: &&[String]| {
+            let absent = || EditError::Absent(at.join("."));
+            let current = self.root.at(at).ok_or_else(absent)?;
+            let old = other.root.at(at).ok_or_else(absent)?;
+            if is_flow(text, current) && is_flow(original, old) {
+                return Ok((current.span.clone(), old.span.clone()));
+            }
+            let (to, from) = (lines(text, &self.root, at), lines(original, &other.root, at));
+            if line_indent(text, to.start) != line_indent(original, from.start) {
+                let why = "is indented otherwise than before".to_owned();
+                return Err(EditError::Unsafe { at: at.join("."), why });
+            }
+            let (below, then_below) = (trivia_end(text, to.end), trivia_end(original, from.end));
+            Ok(with_below((text, to, below), (original, from, then_below)))
+        };
+        at.iter().map(part).collect()
+    }
 }
 
 fn layout(text: &str, root: &Node) -> Layout {
@@ -110,39 +177,10 @@ fn end_of(text: &str, pair: &Pair) -> usize {
     if pair.value.span.is_empty() { colon } else { pair.value.span.end.max(pair.key_span.end) }
 }
 
-struct File<'a> {
-    text: &'a str,
-    root: &'a Node,
-    layout: Layout,
-}
-
-impl File<'_> {
-    fn step(&self, edit: &Edit) -> Result<Splices, EditError> {
-        let mut splices = Splices::default();
-        let entry = self.root.at(&edit.at);
-        match (&edit.act, entry) {
-            (Act::Insert(_), Some(_)) => return Err(EditError::Present(edit.place())),
-            (Act::Insert(pairs), None) => self.insert(edit, pairs, &mut splices)?,
-            (_, None) => return Err(EditError::Absent(edit.place())),
-            (Act::Put(fields), Some(entry)) => {
-                let pairs = entry.pairs().ok_or_else(|| EditError::NotATable(edit.place()))?;
-                if entry.is_linked() {
-                    return Err(refusal(edit, "has an anchor, an alias or a tag"));
-                }
-                if is_flow(self.text, entry) {
-                    self.braces(entry).put(entry, fields, &pair_in_flow, &mut splices);
-                } else {
-                    self.put(edit, entry, pairs, fields, &mut splices)?;
-                }
-            }
-            (Act::Remove, Some(entry)) => self.remove(edit, entry, &mut splices)?,
-        }
-        Ok(splices)
-    }
-
-    fn put(
+impl YamlText {
+    fn put_on_lines(
         &self,
-        edit: &Edit,
+        at: &[String],
         entry: &Node,
         pairs: &[Pair],
         fields: &Fields,
@@ -157,49 +195,49 @@ impl File<'_> {
             match put {
                 Some((key, value)) => {
                     anchor = Some(pair);
-                    self.replace(edit, entry, pair, key, value, splices)?;
+                    self.replace(at, entry, pair, key, value, splices)?;
                 }
                 None if fields.drops(&pair.key) => {
-                    self.delete(edit, entry, pair.key_span.start, end_of(self.text, pair), splices)?;
+                    self.delete(at, entry, pair.key_span.start, end_of(&self.text, pair), splices)?;
                 }
                 None => anchor = anchor.or(Some(pair)),
             }
         }
-        let Some(anchor) = anchor else { return Err(refusal(edit, "has no line to write on")) };
-        let indent = self.column(edit, anchor.key_span.start)?;
+        let Some(anchor) = anchor else { return Err(refusal(at, "has no line to write on")) };
+        let indent = self.column(at, anchor.key_span.start)?;
         let line = |(key, value): &(String, Json)| {
             format!("{}{indent}{}: {}", self.layout.newline, written(&Json::from(key.as_str())), written(value))
         };
         let more: String = new.map(|more| line(more)).collect();
         if !more.is_empty() {
-            splices.insert(line_end(self.text, end_of(self.text, anchor)), more);
+            splices.insert(line_end(&self.text, end_of(&self.text, anchor)), more);
         }
         Ok(())
     }
 
     /// The white space that puts a line under the key that stands here, after dashes perhaps.
-    fn column(&self, edit: &Edit, at: usize) -> Result<String, EditError> {
-        let before = &self.text[line_start(self.text, at)..at];
+    fn column(&self, at: &[String], start: usize) -> Result<String, EditError> {
+        let before = &self.text[line_start(&self.text, start)..start];
         let before = before.trim_start_matches('\u{feff}');
         if before.bytes().all(|byte| matches!(byte, b' ' | b'-')) {
             Ok(" ".repeat(before.len()))
         } else {
-            Err(refusal(edit, "is not written one key to a line"))
+            Err(refusal(at, "is not written one key to a line"))
         }
     }
 
     /// Puts another pair in the place of one. Comments within its value come to stand before it.
     fn replace(
         &self,
-        edit: &Edit,
+        at: &[String],
         entry: &Node,
         pair: &Pair,
         key: &str,
         value: &Json,
         splices: &mut Splices,
     ) -> Result<(), EditError> {
-        let (text, end) = (self.text, end_of(self.text, pair));
-        let column = self.column(edit, pair.key_span.start)?;
+        let (text, end) = (&self.text, end_of(&self.text, pair));
+        let column = self.column(at, pair.key_span.start)?;
         let newline = self.layout.newline;
         let inside: Vec<&str> =
             comments(text, entry, pair.key_span.start..end, SIGNS).into_iter().map(|comment| &text[comment]).collect();
@@ -220,15 +258,15 @@ impl File<'_> {
     /// Deletes whole lines; comments in and behind them stay.
     fn delete(
         &self,
-        edit: &Edit,
+        at: &[String],
         tree: &Node,
         start: usize,
         end: usize,
         splices: &mut Splices,
     ) -> Result<(), EditError> {
-        let text = self.text;
+        let text = &self.text;
         let Some(indent) = indent(text, start) else {
-            return Err(refusal(edit, "is not written one key to a line"));
+            return Err(refusal(at, "is not written one key to a line"));
         };
         let end = line_end(text, end);
         let kept: Vec<&str> =
@@ -247,88 +285,25 @@ impl File<'_> {
         Ok(())
     }
 
-    fn braces<'a>(&'a self, node: &Node) -> Braces<'a> {
-        let items = match &node.value {
-            Value::Map(pairs) => pairs.iter().map(|pair| pair.key_span.start..end_of(self.text, pair)).collect(),
-            Value::List(items) => items.iter().map(|item| item.span.clone()).collect(),
-            _ => Vec::new(),
-        };
+    fn items(&self, node: &Node) -> Vec<Range<usize>> {
+        node.items(|pair| end_of(&self.text, pair))
+    }
+
+    fn braces(&self, node: &Node) -> Braces<'_> {
         Braces {
-            text: self.text,
+            text: &self.text,
             span: node.span.clone(),
-            items,
-            comments: comments(self.text, node, node.span.clone(), SIGNS),
+            items: self.items(node),
+            comments: comments(&self.text, node, node.span.clone(), SIGNS),
             signs: SIGNS,
             layout: &self.layout,
             lines: self.text[node.span.clone()].contains('\n'),
         }
     }
-
-    fn remove(&self, edit: &Edit, entry: &Node, splices: &mut Splices) -> Result<(), EditError> {
-        let absent = || EditError::Absent(edit.place());
-        let (name, above) = edit.at.split_last().ok_or_else(absent)?;
-        let parent = self.root.at(above).ok_or_else(absent)?;
-        let (count, index) = match &parent.value {
-            Value::Map(pairs) => (pairs.len(), pairs.iter().position(|pair| pair.key == *name).ok_or_else(absent)?),
-            Value::List(items) => (items.len(), name.parse().map_err(|_not_a_number| absent())?),
-            _ => return Err(absent()),
-        };
-        if is_flow(self.text, parent) {
-            let mut fates = vec![Fate::Keep; count];
-            fates[index] = Fate::Delete;
-            self.braces(parent).edit(&fates, None, &[], splices);
-            return Ok(());
-        }
-        let (start, end) = if let Value::Map(pairs) = &parent.value {
-            (pairs[index].key_span.start, end_of(self.text, &pairs[index]))
-        } else {
-            let dash = self.text[..entry.span.start].trim_end().len();
-            let at_dash = self.text[..dash].ends_with('-');
-            (if at_dash { dash - 1 } else { entry.span.start }, entry.span.end)
-        };
-        self.delete(edit, parent, start, end, splices)?;
-        if count == 1 {
-            // A key without a value would be null.
-            let (key, grand) = above.split_last().ok_or_else(|| refusal(edit, "is all that the file holds"))?;
-            let pairs = self.root.at(grand).and_then(Node::pairs).ok_or_else(absent)?;
-            let pair = pairs.iter().find(|pair| pair.key == *key).ok_or_else(absent)?;
-            let colon = skip_blanks(self.text, pair.key_span.end) + 1;
-            splices.insert(colon, if matches!(parent.value, Value::List(_)) { " []" } else { " {}" });
-        }
-        Ok(())
-    }
-
-    fn insert(&self, edit: &Edit, pairs: &[(String, Json)], splices: &mut Splices) -> Result<(), EditError> {
-        let text = self.text;
-        let depth = (0..edit.at.len()).rev().find(|depth| self.root.at(&edit.at[..*depth]).is_some()).unwrap_or(0);
-        let parent = self.root.at(&edit.at[..depth]).unwrap_or(self.root);
-        let value = super::edit::nested(&edit.at[depth..], pairs);
-        let newline = self.layout.newline;
-        match (&parent.value, depth) {
-            (Value::Null, 0) => {
-                let end = if text.is_empty() || text.ends_with('\n') || text == "\u{feff}" { "" } else { newline };
-                splices.insert(text.len(), format!("{end}{}", block(&value, "", &self.layout)));
-            }
-            (Value::Map(own), _) if !is_flow(text, parent) => {
-                let Some(last) = own.last() else { return Err(EditError::NotATable(edit.place())) };
-                let indent = self.column(edit, last.key_span.start)?;
-                let added = block(&value, &indent, &self.layout);
-                let end = line_end(text, end_of(text, last));
-                splices.insert(end, format!("{newline}{}", added.trim_end_matches(['\n', '\r'])));
-            }
-            (Value::Map(own), _) => {
-                let item = pair_in_flow(&edit.at[depth], &super::edit::nested(&edit.at[depth + 1..], pairs), None);
-                let fates = vec![Fate::Keep; own.len()];
-                self.braces(parent).edit(&fates, None, &[item.0 + &item.1], splices);
-            }
-            _ => return Err(EditError::NotATable(edit.at[..depth].join("."))),
-        }
-        Ok(())
-    }
 }
 
-fn refusal(edit: &Edit, why: &str) -> EditError {
-    EditError::Unsafe { at: edit.place(), why: why.to_owned() }
+fn refusal(at: &[String], why: &str) -> EditError {
+    EditError::Unsafe { at: at.join("."), why: why.to_owned() }
 }
 
 fn pair_in_flow(key: &str, value: &Json, _near: Option<&Pair>) -> (String, String) {

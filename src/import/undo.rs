@@ -271,6 +271,7 @@ impl Texts {
         };
         let (before, after, current) = (read(&self.before)?, read(&self.after)?, read(&self.current)?);
         let at = |found: &[Found], path: &[String]| found.iter().find(|found| found.at == path).cloned();
+        let mut back = Vec::new();
         for path in entries {
             let (was, ours, is) = (at(&before, path), at(&after, path), at(&current, path));
             if is == was {
@@ -284,9 +285,12 @@ impl Texts {
                 parts.left.push(name);
                 continue;
             }
-            let restored = clients::restore(&parts.text, &self.before, shape, path);
-            parts.text = restored.map_err(|why| Error::Edit(why.to_string()))?;
+            back.push(path.clone());
             parts.back.push(name);
+        }
+        if !back.is_empty() {
+            let restored = clients::restore(&parts.text, &self.before, shape, &back);
+            parts.text = restored.map_err(|why| Error::Edit(why.to_string()))?;
         }
         Ok(())
     }

@@ -292,7 +292,7 @@ proptest! {
                 prop_assert_eq!(&moved.entry, &Entry::Remote { url: TARGET.url.to_owned() });
                 let again = edit(&result, shape, &[put(client, &found.at)]);
                 prop_assert_eq!(again.as_deref(), Ok(result.as_str()));
-                let back = restore(&result, &text, shape, &found.at);
+                let back = restore(&result, &text, shape, std::slice::from_ref(&found.at));
                 if !text.contains("\r\n") {
                     prop_assert_eq!(back.as_deref(), Ok(text.as_str()));
                 }
@@ -323,7 +323,7 @@ proptest! {
         let client = place("codex", Scope::User, "config.toml");
         let result = there_and_back(&text, &choices, client, &["mcp_servers", "x"])?;
         prop_assert!(result.starts_with(before) && result.ends_with(after), "{}\n=>\n{}", text, result);
-        let back = restore(&result, &text, &client.1.shape, &at(&["mcp_servers", "x"]));
+        let back = restore(&result, &text, &client.1.shape, &[at(&["mcp_servers", "x"])]);
         prop_assert_eq!(back.as_deref(), Ok(text.as_str()));
         let crlf = edit(&text.replace('\n', "\r\n"), &client.1.shape, &[put(client, &at(&["mcp_servers", "x"]))]);
         prop_assert_eq!(crlf, Ok(result.replace('\n', "\r\n")));
@@ -341,12 +341,50 @@ proptest! {
         let client = place("goose", Scope::User, "config.yaml");
         let result = there_and_back(&text, &choices, client, &["extensions", "x"])?;
         prop_assert!(result.starts_with(before) && result.ends_with(after), "{}\n=>\n{}", text, result);
-        let back = restore(&result, &text, &client.1.shape, &at(&["extensions", "x"]));
+        let back = restore(&result, &text, &client.1.shape, &[at(&["extensions", "x"])]);
         prop_assert_eq!(back.as_deref(), Ok(text.as_str()));
         let crlf = edit(&text.replace('\n', "\r\n"), &client.1.shape, &[put(client, &at(&["extensions", "x"]))]);
         prop_assert_eq!(crlf, Ok(result.replace('\n', "\r\n")));
         let gone = edit(&text, &client.1.shape, &[Edit { at: at(&["extensions", "x"]), act: Act::Remove }]);
         prop_assert!(gone.is_ok(), "{:?}\n{}", gone, text);
+    }
+
+    #[test]
+    fn edits_at_once_are_edits_one_by_one(mut choices in choices(), acts in proptest::collection::vec(0..3u8, 8)) {
+        let json = place("cursor", Scope::User, "mcp.json");
+        let toml = place("codex", Scope::User, "config.toml");
+        let yaml = place("goose", Scope::User, "config.yaml");
+        let renamed = |text: &str, name: &str| text.replace(".x.", &format!(".{name}.")).replace(".x]", &format!(".{name}]")).replace(". x ", &format!(". {name} ")).replace("\"x\"]", &format!("\"{name}\"]"));
+        let tables = ["x", "y", "z"].map(|name| renamed(&choices.toml_entry(), name)).into_iter().filter(|entry| !entry.contains("[mcp_servers]")).collect::<String>();
+        let lines = ["x", "y", "z"].map(|name| choices.yaml_entry("  ").replacen(['x'], name, 1)).concat();
+        for (text, (client, place), table) in [
+            (choices.json_file(), json, "mcpServers"),
+            (tables, toml, "mcp_servers"),
+            (format!("extensions:\n{lines}"), yaml, "extensions"),
+        ] {
+            let found = read(&text, &place.shape).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?.found;
+            let mut edits: Vec<Edit> = found.iter().zip(&acts).filter_map(|(found, act)| match act {
+                0 => Some(Edit { at: found.at.clone(), act: Act::Remove }),
+                1 if matches!(found.entry, Entry::Stdio(_)) => Some(put((client, place), &found.at)),
+                _ => None,
+            }).collect();
+            edits.sort_by_key(|edit| (edit.act == Act::Remove, edit.at.clone()));
+            edits.dedup_by(|one, other| one.at == other.at);
+            edits.extend(["n", "m"].map(|name| Edit { at: at(&[table, name]), act: Act::Insert(new_entry(client, &place.shape, name, TARGET)) }));
+            let at_once = edit(&text, &place.shape, &edits);
+            let one_by_one = edits.iter().try_fold(text.clone(), |text, one| edit(&text, &place.shape, std::slice::from_ref(one)));
+            prop_assert_eq!(at_once.is_ok(), one_by_one.is_ok(), "{:?}\n{:?}\n{:?}\n{}", at_once, one_by_one, edits, text);
+            if let (Ok(at_once), Ok(one_by_one)) = (at_once, one_by_one) {
+                let entries = |text: &str| read(text, &place.shape).expect("readable").found;
+                prop_assert_eq!(entries(&at_once), entries(&one_by_one));
+                for comment in &choices.comments {
+                    prop_assert!(at_once.contains(comment.as_str()) || !text.contains(comment.as_str()), "{} is gone:\n{}", comment, at_once);
+                }
+                // White space may differ: the second of two new entries looks at the first.
+                let dense = |text: &str| text.split_whitespace().collect::<String>();
+                prop_assert_eq!(dense(&at_once), dense(&one_by_one), "{:?}\n{}", edits, text);
+            }
+        }
     }
 
     #[test]
@@ -376,7 +414,7 @@ proptest! {
                         let put = put((client, place), &found.at);
                         if let Ok(result) = edit(&text, &place.shape, &[put]) {
                             prop_assert!(read(&result, &place.shape).is_ok());
-                            drop(restore(&result, &text, &place.shape, &found.at));
+                            drop(restore(&result, &text, &place.shape, std::slice::from_ref(&found.at)));
                         }
                         drop(edit(&text, &place.shape, &[Edit { at: found.at, act: Act::Remove }]));
                     }

@@ -162,7 +162,7 @@ fn inserting_makes_what_is_missing() {
     let expected = "{\n  \"numStartups\": 3,\n  \"projects\": {\n    \"/p/b\": {\n      \"allowedTools\": []\n    },\n    \"/p/a\": {\n      \"mcpServers\": {\n        \"s\": {\n          \"type\": \"http\",\n          \"url\": \"http://127.0.0.1:18901/mcp\",\n          \"timeout\": 86400000\n        }\n      }\n    }\n  }\n}";
     let result = inserted(text, claude_user(), &at);
     assert_eq!(result, expected);
-    assert_eq!(restore(&result, text, &claude_user().1.shape, &at.map(str::to_owned)).as_deref(), Ok(text));
+    assert_eq!(restore(&result, text, &claude_user().1.shape, &[at.map(str::to_owned).to_vec()]).as_deref(), Ok(text));
     let empty = "{\n    \"projects\": {\n        \"/p/a\": {\n            \"mcpServers\": {}\n        }\n    }\n}\n";
     let expected = "{\n    \"projects\": {\n        \"/p/a\": {\n            \"mcpServers\": {\n                \"s\": {\n                    \"type\": \"http\",";
     assert!(inserted(empty, claude_user(), &at).starts_with(expected), "{}", inserted(empty, claude_user(), &at));
@@ -200,12 +200,12 @@ fn an_insert_never_replaces() {
 fn an_entry_comes_back_to_the_byte() {
     let text = "{\n  \"mcpServers\": {\n    \"a\": {\n      // why\n      \"command\": \"x\",\n      \"args\": [\n        \"y\"\n      ]\n    }\n  },\n  \"n\": 1\n}\n";
     let written = moved(text, claude()).replace("\"n\": 1", "\"n\": 2");
-    let back = restore(&written, text, &claude().1.shape, &["mcpServers".into(), "a".into()]).expect("an edit");
+    let back = restore(&written, text, &claude().1.shape, &[vec!["mcpServers".into(), "a".into()]]).expect("an edit");
     assert_eq!(back, text.replace("\"n\": 1", "\"n\": 2"));
     let crlf = written.replace('\n', "\r\n");
-    let back = restore(&crlf, text, &claude().1.shape, &["mcpServers".into(), "a".into()]).expect("an edit");
+    let back = restore(&crlf, text, &claude().1.shape, &[vec!["mcpServers".into(), "a".into()]]).expect("an edit");
     assert_eq!(back, text.replace("\"n\": 1", "\"n\": 2").replace('\n', "\r\n"));
-    let absent = restore(&written, text, &claude().1.shape, &["mcpServers".into(), "b".into()]);
+    let absent = restore(&written, text, &claude().1.shape, &[vec!["mcpServers".into(), "b".into()]]);
     assert_eq!(absent, Err(EditError::Absent("mcpServers.b".into())));
 }
 
@@ -324,7 +324,10 @@ fn halves_of_a_surrogate_pair() {
     let after = moved(text, claude_user());
     let (before, _) = text.split_once("\"mcpServers\"").expect("there");
     assert!(after.starts_with(before) && after.contains("18901"), "{after}");
-    assert_eq!(restore(&after, text, &claude_user().1.shape, &["mcpServers".into(), "a".into()]).as_deref(), Ok(text));
+    assert_eq!(
+        restore(&after, text, &claude_user().1.shape, &[vec!["mcpServers".into(), "a".into()]]).as_deref(),
+        Ok(text)
+    );
     for bad in [r#"{"a": "\ud83"#, r#"{"a": "\"#, r#"{"a": "\é"}"#] {
         assert!(matches!(read(bad, &cursor().1.shape), Err(Unreadable::Syntax { .. })), "{bad}");
     }

@@ -4,6 +4,7 @@
 
 mod any;
 mod json;
+mod large;
 mod table;
 mod toml;
 mod yaml;

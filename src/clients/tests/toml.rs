@@ -82,13 +82,13 @@ theme = "dark"
 #[test]
 fn entries_come_back_to_the_byte() {
     let written = moved(TABLES, codex());
-    let back = restore(&written, TABLES, &codex().1.shape, &at("io.github.X/y")).expect("an edit");
+    let back = restore(&written, TABLES, &codex().1.shape, &[at("io.github.X/y")]).expect("an edit");
     // A header in between belongs to the entry too.
-    let back = restore(&back, TABLES, &codex().1.shape, &at("github")).expect("an edit");
+    let back = restore(&back, TABLES, &codex().1.shape, &[at("github")]).expect("an edit");
     assert_eq!(back, TABLES);
     let inline = "[mcp_servers]\nx = { command = \"y\", args = [\"z\"] }\n";
     let written = moved(inline, codex());
-    assert_eq!(restore(&written, inline, &codex().1.shape, &at("x")).as_deref(), Ok(inline));
+    assert_eq!(restore(&written, inline, &codex().1.shape, &[at("x")]).as_deref(), Ok(inline));
 }
 
 #[test]
@@ -168,7 +168,8 @@ fn removing_and_inserting() {
     let quoted = inserted("", codex(), &["mcp_servers", "a b"]);
     assert!(quoted.starts_with("[mcp_servers.\"a b\"]\n"), "{quoted}");
     assert_eq!(
-        restore(&inserted("a = 1\n", codex(), &["mcp_servers", "x"]), "a = 1\n", &codex().1.shape, &at("x")).as_deref(),
+        restore(&inserted("a = 1\n", codex(), &["mcp_servers", "x"]), "a = 1\n", &codex().1.shape, &[at("x")])
+            .as_deref(),
         Ok("a = 1\n")
     );
 }
@@ -182,9 +183,68 @@ fn what_cannot_be_edited_is_left_alone() {
     let dotted = put("mcp_servers = { x = { command = \"y\", env.A = \"b\" } }");
     assert!(matches!(dotted, Err(EditError::Unsafe { .. })), "{dotted:?}");
     assert_eq!(put("a = 1"), Err(EditError::Absent("mcp_servers.x".to_owned())));
-    let scattered = "[mcp_servers.x]\ncommand = \"y\"\n[other]\n[mcp_servers.x.env]\nA = \"b\"\n";
-    let restored = restore(&moved(scattered, codex()), scattered, &codex().1.shape, &at("x"));
-    assert!(matches!(restored, Err(EditError::Unsafe { .. })), "{restored:?}");
+}
+
+/// Entries whose tables stand apart; `x` is the one that comes back, `z` another one of hub's.
+const SCATTERED: [&str; 6] = [
+    "[mcp_servers.x]\ncommand = \"y\"\n[other]\n[mcp_servers.x.env]\nA = \"b\"\n",
+    "[mcp_servers.x]\ncommand = \"y\" # c\n\n# of other\n[other] # o\na = 1\n\n# of env\n[mcp_servers.x.env] # e\nA = \"b\"\n# last\n",
+    "[mcp_servers.x.env]\nA = \"b\"\n\n[mcp_servers.z]\ncommand = \"z\"\n\n[mcp_servers.x]\ncommand = \"y\"\n\n[mcp_servers.z.env]\nB = \"c\"",
+    "\u{feff}[[l]]\na = [\n1, # one\n]\n[mcp_servers.x]\ncommand = \"y\"\n[[l]]\na = 2\n[mcp_servers.x.tools.t]\napproval_mode = \"approve\"\n[[l]]\n\n[mcp_servers.x.env]\nA = \"b\"",
+    "[mcp_servers]\nx.command = \"y\"\nz.command = \"z\"\nx.args = [\n  \"a\", # first\n]\n# of env\nx.env.A = \"b\"\nz.env = {}\n",
+    "mcp_servers.x.command = \"y\"\na = 1\nmcp_servers.x.env.A = \"b\"\n\n[mcp_servers.z]\ncommand = \"z\"\n",
+];
+
+#[test]
+fn tables_of_one_entry_that_stand_apart() {
+    for text in SCATTERED.into_iter().flat_map(|text| [text.to_owned(), text.replace('\n', "\r\n")]) {
+        let hub = moved(&text, codex());
+        assert_eq!(
+            read(&hub, &codex().1.shape)
+                .expect("readable")
+                .found
+                .iter()
+                .filter(|found| matches!(&found.entry, Entry::Remote { .. }))
+                .count(),
+            hub.matches("url").count()
+        );
+        let found = read(&text, &codex().1.shape).expect("readable").found;
+        let all: Vec<Vec<String>> = found.into_iter().map(|found| found.at).collect();
+        assert_eq!(restore(&hub, &text, &codex().1.shape, &all).as_deref(), Ok(text.as_str()));
+        let gone = remove(&text, "x");
+        assert!(!gone.contains("mcp_servers.x") && !gone.contains("x.env"), "{text}\n=>\n{gone}");
+        for comment in ["# c", "# o", "# e", "# of env", "# last", "# one", "# first"] {
+            assert!(
+                !text.contains(comment) || hub.contains(comment) && gone.contains(comment),
+                "{comment}: {hub}\n{gone}"
+            );
+        }
+    }
+}
+
+#[test]
+fn tables_that_stand_apart_among_what_others_wrote_since() {
+    let shape = &codex().1.shape;
+    let back = |hub: &str, text: &str| restore(hub, text, shape, &[at("x")]);
+    let text = SCATTERED[0];
+    let hub = moved(text, codex());
+    assert_eq!(hub, "[mcp_servers.x]\nurl = \"http://127.0.0.1:18901/mcp\"\n[other]\n");
+    assert_eq!(back(&format!("m = 1 # new\n{hub}"), text), Ok(format!("m = 1 # new\n{text}")));
+    let below = back(&format!("{hub}a = 2\n"), text);
+    assert_eq!(
+        below.as_deref(),
+        Ok("[mcp_servers.x]\ncommand = \"y\"\n[other]\na = 2\n[mcp_servers.x.env]\nA = \"b\"\n")
+    );
+    let below = back(&format!("{hub}\n[new] # n\n"), text);
+    assert_eq!(below, Ok(format!("{text}\n[new] # n\n")));
+    for refused in [
+        hub.replace("[other]", "[another]"),
+        hub.replace("[other]", "# new\n[other]"),
+        format!("{hub}[new]\n[mcp_servers.x.more]\n"),
+    ] {
+        let why = back(&refused, text);
+        assert!(matches!(why, Err(EditError::Unsafe { .. })), "{refused}: {why:?}");
+    }
 }
 
 #[test]

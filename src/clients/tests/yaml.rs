@@ -97,8 +97,8 @@ other: [1, 2]
     assert_eq!(names, ["developer", "github", "my fetch"]);
     assert!(matches!(&found[0].entry, Entry::Other { reason } if reason.contains("builtin")), "{found:?}");
     let at = |name: &str| ["extensions".to_owned(), name.to_owned()];
-    let back = restore(&result, &goose_text, &goose().1.shape, &at("my fetch")).expect("an edit");
-    let back = restore(&back, &goose_text, &goose().1.shape, &at("github")).expect("an edit");
+    let back = restore(&result, &goose_text, &goose().1.shape, &[at("my fetch").to_vec()]).expect("an edit");
+    let back = restore(&back, &goose_text, &goose().1.shape, &[at("github").to_vec()]).expect("an edit");
     assert_eq!(back, goose_text);
 }
 
@@ -111,8 +111,8 @@ fn lists_of_entries() {
     let expected = "name: mine\nversion: 1.0.0\nmcpServers:\n- name: a b # first\n  type: streamable-http\n  url: http://127.0.0.1:18901/mcp\n-   type: streamable-http\n    name: c\n    url: http://127.0.0.1:18901/mcp\n- name: r\n  type: sse\n  url: https://x\nmodels:\n- name: m";
     let result = moved(text, cont());
     assert_eq!(result, expected);
-    let back = restore(&result, text, &cont().1.shape, &found[0].at).expect("an edit");
-    let back = restore(&back, text, &cont().1.shape, &found[1].at).expect("an edit");
+    let back = restore(&result, text, &cont().1.shape, std::slice::from_ref(&found[0].at)).expect("an edit");
+    let back = restore(&back, text, &cont().1.shape, std::slice::from_ref(&found[1].at)).expect("an edit");
     assert_eq!(back, text);
     let without_first = act(text, cont(), &["mcpServers", "0"], Act::Remove).expect("an edit");
     assert!(without_first.contains("mcpServers:\n# first\n-   command: uvx"), "{without_first}");
@@ -209,7 +209,7 @@ fn removing_and_inserting() {
         empty,
         "extensions: {s: {name: s, type: streamable_http, uri: http://127.0.0.1:18901/mcp, enabled: true}}\n"
     );
-    let restored = restore(&empty, "extensions: {}\n", &goose().1.shape, &at.map(str::to_owned));
+    let restored = restore(&empty, "extensions: {}\n", &goose().1.shape, &[at.map(str::to_owned).to_vec()]);
     assert_eq!(restored.as_deref(), Ok("extensions: {}\n"));
 }
 
