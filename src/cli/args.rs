@@ -174,11 +174,12 @@ Examples:
     Reload,
     /// Find out what does not work, and what to do about it
     #[command(after_help = "\
-Looks at hub.toml, the daemon, ports, PATH, every server, the clients, and the disk. Exits with 1 when something fails.
+Looks at hub.toml, the daemon, ports, PATH, every server, the clients and what they still run beside hub, and the disk. \
+Exits with 1 when something fails.
 
-`--orphans` looks for MCP servers whose client is gone: no parent, no terminal, nobody at the other end of their pipe. \
-Those of a hub are never among them. Of a server that reads from a socket, as Node gives it, the other end cannot be \
-seen: it is marked with `?`. `--kill` ends the others, after asking, and the marked ones only by their PID.
+`--orphans` looks for MCP servers whose client is gone: no parent, no terminal, nobody at the other end of their \
+pipe or socket. Those of a hub are never among them. Where the other end cannot be seen, because it is another user's or \
+hidden, a server is marked with `?`. `--kill` ends the others, after asking, and the marked ones only by their PID.
 
 Examples:
   hub doctor

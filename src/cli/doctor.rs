@@ -120,7 +120,7 @@ fn page(orphans: &[Orphan], setting: &Setting<'_>) -> String {
     let note = match unsure {
         0 => String::new(),
         _ => format!(
-            "{unsure} of them read from a socket (`?`): their client may live. `--kill` ends those only by their PID.\n"
+            "Of {unsure} (`?`) it cannot be seen whether their client lives: `--kill` ends those only by their PID.\n"
         ),
     };
     let header = ["PID", "AGE", "PROCESSES", "MEM", "COMMAND", "WHY"];

@@ -1,7 +1,7 @@
 //! MCP servers that their client left behind: `hub doctor --orphans`.
 //!
 //! In: processes without a parent. Out: those that are such servers, and why; their end, if it is wanted. Owns nothing. May
-//! not: take a process for one that has a terminal, belongs to a hub, or has somebody at the other end of its pipe.
+//! not: take a process for one that has a terminal, belongs to a hub, or has somebody at the other end of its pipe or socket.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub struct Orphan {
     pub command: String,
     /// Why it is taken for one.
     pub why: String,
-    /// Nobody can speak to it. Of one that reads from a socket, as servers of Node programs do, that cannot be seen.
+    /// Nobody can speak to it; otherwise it cannot be seen whether somebody can.
     pub certain: bool,
     #[serde(skip)]
     tree: Vec<Seen>,
@@ -84,7 +84,7 @@ impl Orphan {
             pss_bytes: strays::memory(&stray.tree),
             command: shown_command(program, args),
             why,
-            certain: stray.stdin == Stdin::DeadPipe,
+            certain: stray.stdin == Stdin::Dead,
             tree: stray.tree,
         }
     }
@@ -104,7 +104,7 @@ fn last_part(program: &str) -> String {
 
 /// Why a process is taken for an MCP server that was left behind; `None` if it is not, or might not be.
 fn why(stray: &Stray, known: &[(String, Vec<String>)]) -> Option<String> {
-    let may_be_spoken_to = !matches!(stray.stdin, Stdin::DeadPipe | Stdin::Socket);
+    let may_be_spoken_to = !matches!(stray.stdin, Stdin::Dead | Stdin::Unknown);
     if stray.has_terminal || stray.variables.contains(&ENV_RUN) || may_be_spoken_to {
         return None;
     }
@@ -156,7 +156,7 @@ mod tests {
             age: Duration::from_hours(1),
             tree: vec![root],
             has_terminal: false,
-            stdin: Stdin::Socket,
+            stdin: Stdin::Unknown,
             variables: Vec::new(),
         }
     }
@@ -195,11 +195,11 @@ mod tests {
     #[test]
     fn what_is_left_alone() {
         let server = || stray("npx -y mcp-server-x");
-        assert!(judged(&Stray { stdin: Stdin::DeadPipe, ..server() }));
+        assert!(judged(&Stray { stdin: Stdin::Dead, ..server() }));
         for (why, spared) in [
             ("it has a terminal", Stray { has_terminal: true, ..server() }),
             ("it is a hub's", Stray { variables: vec![ENV_RUN, "CLAUDE_PROJECT_DIR"], ..server() }),
-            ("somebody has the other end of its pipe", Stray { stdin: Stdin::LivePipe, ..server() }),
+            ("somebody has the other end", Stray { stdin: Stdin::Live, ..server() }),
             ("it reads from a file or nothing, as a service does", Stray { stdin: Stdin::Other, ..server() }),
         ] {
             assert!(!judged(&spared), "{why}");

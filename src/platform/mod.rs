@@ -13,6 +13,8 @@ pub mod kept;
 pub mod memory;
 pub mod notify;
 pub mod output;
+#[cfg(target_os = "linux")]
+mod peers;
 pub mod pipe;
 pub mod process;
 pub mod process_info;

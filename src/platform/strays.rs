@@ -31,12 +31,12 @@ pub struct Stray {
 /// What a process reads from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stdin {
-    /// A pipe that nobody else can write into: it can never be told anything again.
-    DeadPipe,
-    /// A pipe that somebody else can write into.
-    LivePipe,
-    /// A socket, as Node gives its children; who has the other end cannot be seen.
-    Socket,
+    /// A pipe or socket whose other end nobody else has: it can never be told anything again.
+    Dead,
+    /// A pipe or socket whose other end somebody else has.
+    Live,
+    /// A pipe or socket; who has the other end cannot be seen.
+    Unknown,
     /// A file, a terminal, nothing, or it may not be looked at.
     Other,
 }
@@ -60,17 +60,15 @@ pub use elsewhere::{end, memory, strays};
 #[cfg(target_os = "linux")]
 mod linux {
     use std::collections::{HashMap, HashSet};
-    use std::fs;
-    use std::os::unix::fs::MetadataExt;
-    use std::path::{Path, PathBuf};
     use std::time::Duration;
 
     use nix::sys::signal::Signal;
 
     use super::super::family::{self, Scan, Seen, variable};
+    use super::super::peers::Ends;
     use super::super::process_info::ticks_per_second;
     use super::super::procfs::{self, Stat};
-    use super::{Stdin, Stray, takes_over};
+    use super::{Stray, takes_over};
 
     /// All strays of this user, oldest first. Blocks for some milliseconds.
     pub fn strays(variables: &[&'static str]) -> Vec<Stray> {
@@ -90,9 +88,10 @@ mod linux {
             .copied()
             .filter(|stat| stat.pid != 1 && stat.pid != std::process::id() && is_reaper(stat.ppid))
             .collect();
-        let mut pipes = Pipes { all: &mine, users: None };
+        let pids: Vec<u32> = mine.iter().map(|stat| stat.pid).collect();
+        let mut ends = Ends::of(&pids);
         let mut found: Vec<Stray> =
-            orphans.into_iter().filter_map(|stat| stray(stat, &below, &mut pipes, variables)).collect();
+            orphans.into_iter().filter_map(|stat| stray(stat, &below, &mut ends, variables)).collect();
         found.sort_by_key(|stray| stray.root.start);
         found
     }
@@ -105,7 +104,7 @@ mod linux {
     fn stray(
         root: &Stat,
         below: &HashMap<u32, Vec<&Stat>>,
-        pipes: &mut Pipes<'_>,
+        ends: &mut Ends<'_>,
         variables: &[&'static str],
     ) -> Option<Stray> {
         let tree = tree(root, below);
@@ -116,7 +115,7 @@ mod linux {
             command: procfs::command(root.pid),
             age,
             has_terminal: tree.iter().any(|stat| procfs::has_terminal(stat.pid)),
-            stdin: pipes.stdin(root.pid, &tree),
+            stdin: ends.stdin(root.pid, |pid| tree.iter().any(|stat| stat.pid == pid)),
             variables: variables.iter().copied().filter(|name| variable(&environ, name).is_some()).collect(),
             tree: tree.into_iter().map(seen).collect(),
         })
@@ -133,49 +132,6 @@ mod linux {
             at += 1;
         }
         tree
-    }
-
-    /// Who can write into which pipe, looked up when it is first asked for.
-    struct Pipes<'s> {
-        all: &'s [&'s Stat],
-        users: Option<HashMap<PathBuf, HashSet<u32>>>,
-    }
-
-    impl Pipes<'_> {
-        fn stdin(&mut self, pid: u32, tree: &[&Stat]) -> Stdin {
-            let Ok(target) = fs::read_link(format!("/proc/{pid}/fd/0")) else { return Stdin::Other };
-            if kind(&target, "socket:") {
-                return Stdin::Socket;
-            }
-            if !kind(&target, "pipe:") {
-                return Stdin::Other;
-            }
-            let all = self.all;
-            let users = self.users.get_or_insert_with(|| users(all));
-            let is_inside = |pid: &u32| tree.iter().any(|stat| stat.pid == *pid);
-            match users.get(&target) {
-                Some(users) if users.iter().any(|pid| !is_inside(pid)) => Stdin::LivePipe,
-                _ => Stdin::DeadPipe,
-            }
-        }
-    }
-
-    fn kind(target: &Path, prefix: &str) -> bool {
-        target.to_str().is_some_and(|target| target.starts_with(prefix))
-    }
-
-    fn users(all: &[&Stat]) -> HashMap<PathBuf, HashSet<u32>> {
-        let mut users: HashMap<PathBuf, HashSet<u32>> = HashMap::new();
-        for stat in all {
-            let open = fs::read_dir(format!("/proc/{}/fd", stat.pid)).into_iter().flatten().flatten();
-            // The link to an end that can be written has the permission to write (proc_pid_fd(5)).
-            let writable = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|link| link.mode() & 0o200 != 0);
-            let ends = open.map(|entry| entry.path()).filter(writable);
-            for target in ends.filter_map(|path| fs::read_link(path).ok()).filter(|target| kind(target, "pipe:")) {
-                users.entry(target).or_default().insert(stat.pid);
-            }
-        }
-        users
     }
 
     /// Ends a tree: SIGTERM, and SIGKILL for who is left after `grace`, with all that descends from it by then. Whether
@@ -286,12 +242,12 @@ mod tests {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let pid = orphan("trap \"\" TERM; sleep 1000; true", reader.into());
         let stray = find(pid);
-        assert_eq!(stray.stdin, Stdin::LivePipe, "the test has its other end");
+        assert_eq!(stray.stdin, Stdin::Live, "the test has its other end");
         assert_eq!(stray.command[..2], ["sh".to_owned(), "-c".to_owned()]);
         assert!(memory(&stray.tree) > 0 && stray.age < Duration::from_mins(1));
         assert!(!stray.variables.contains(&"NO_SUCH_VARIABLE"));
         drop(writer);
-        assert_eq!(find(pid).stdin, Stdin::DeadPipe);
+        assert_eq!(find(pid).stdin, Stdin::Dead);
         // One that ignores SIGTERM, and the `sleep` below it.
         assert!(end(&stray.tree, Duration::from_millis(300)));
         assert!(!stray.tree.iter().any(|seen| super::super::family::lives(*seen)));

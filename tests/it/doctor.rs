@@ -274,13 +274,30 @@ fn copies_that_run() {
 /// A process that was left behind: a stand-in for a server, whose parent and whose client are gone.
 struct Left {
     pid: u32,
-    writer: Option<std::io::PipeWriter>,
+    /// The other end of its stdin.
+    writer: Option<std::os::fd::OwnedFd>,
 }
 
 impl Left {
     /// `env` and the words of a command; its stdin is a pipe.
     fn behind(hub: &Hub, env: &[(&str, &str)], words: &str) -> Self {
         let (reader, writer) = std::io::pipe().expect("a pipe");
+        Self::reading((reader.into(), writer.into()), hub, env, words)
+    }
+
+    /// As programs on Node start it: its stdin is one end of a pair of sockets.
+    fn behind_socket(hub: &Hub, env: &[(&str, &str)], words: &str) -> Self {
+        let (theirs, ours) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        Self::reading((theirs.into(), ours.into()), hub, env, words)
+    }
+
+    fn reading(
+        ends: (std::os::fd::OwnedFd, std::os::fd::OwnedFd),
+        hub: &Hub,
+        env: &[(&str, &str)],
+        words: &str,
+    ) -> Self {
+        let (reader, writer) = ends;
         let command = hub.command();
         let mut shell = Command::new("sh");
         shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -294,9 +311,13 @@ impl Left {
         Self { pid: line.trim().parse().expect("a pid"), writer: Some(writer) }
     }
 
-    fn is_listed(&self, hub: &Hub) -> bool {
+    fn listed(&self, hub: &Hub) -> Option<Value> {
         let listed = hub.run(&["doctor", "--orphans", "--json"]).json();
-        listed["orphans"].as_array().expect("a list").iter().any(|orphan| orphan["pid"] == self.pid)
+        listed["orphans"].as_array().expect("a list").iter().find(|orphan| orphan["pid"] == self.pid).cloned()
+    }
+
+    fn is_listed(&self, hub: &Hub) -> bool {
+        self.listed(hub).is_some()
     }
 }
 
@@ -349,4 +370,31 @@ fn orphans() {
     assert!(below.iter().all(|pid| !procs::is_alive(*pid)), "with all that it started");
     assert!(others.iter().all(|other| procs::is_alive(other.pid)) && procs::is_alive(child));
     hub.session("a").echo("untouched");
+}
+
+/// Clients on Node speak to their servers through sockets: whether somebody still has the other end is seen there, too.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
+fn orphans_behind_sockets() {
+    let hub = Hub::prepare(Setup::one());
+    let server = "sh -c \"while :; do sleep 1; done\" mcp-server-behind-a-socket";
+    let mut left = Left::behind_socket(&hub, &[], server);
+    stays("its client lives", Duration::from_millis(200), || !left.is_listed(&hub));
+    left.writer = None;
+    let orphan = eventually("it is listed", || left.listed(&hub));
+    assert_eq!(orphan["certain"], true, "{orphan}");
+    let page = hub.run(&["doctor", "--orphans", &left.pid.to_string()]).stdout;
+    assert!(page.contains("mcp-server-behind") && !page.contains('?'), "{page}");
+    let ended = kill(&hub, &["--yes"], &left);
+    assert!(ended.code == 0 && !procs::is_alive(left.pid), "{ended:?}");
+
+    // One that cannot be judged is shown, and ended only by its number: here the other end is of no local socket.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let theirs = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    let (ours, _) = listener.accept().expect("accepted");
+    let left = Left::reading((theirs.into(), ours.into()), &hub, &[], server);
+    let orphan = eventually("it is listed", || left.listed(&hub));
+    assert_eq!(orphan["certain"], false, "{orphan}");
+    let page = hub.run(&["doctor", "--orphans", &left.pid.to_string()]).stdout;
+    assert!(page.contains("? ") && page.contains("cannot be seen whether their client lives"), "{page}");
 }
