@@ -110,7 +110,10 @@ fn address(text: &str, is_source: bool) -> Option<String> {
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("***@", host));
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
-    let is_host = is_reference(host) || name.is_empty() || name == "[::1]" || is_plain(name);
+    // Of other schemes, `scheme://SECRET` is all that there is.
+    let is_web = ["http", "https", "ws", "wss"].contains(&scheme);
+    let is_told = is_web || name.contains('.') || name == "localhost" || !user.is_empty();
+    let is_host = is_reference(host) || name.is_empty() || name == "[::1]" || (is_plain(name) && is_told);
     let is_port = port.len() <= 5 && port.chars().all(|c| c.is_ascii_digit());
     // A password may hold what divides a URL: what seems to be the host is a part of it then.
     let is_clear = !tail.contains('@') || (is_source && name.contains('.'));
@@ -136,7 +139,8 @@ fn path(text: &str) -> Option<String> {
     let has_drive = matches!(text.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
     let is_root = |root: &str| root == "$HOME" || (is_reference(root) && !root.is_empty());
     let has_root = text.split_once(['/', '\\']).is_some_and(|(root, _)| is_root(root));
-    let is_path = has_drive || has_root || text == "~" || STARTS.iter().any(|start| text.starts_with(start));
+    let is_path =
+        has_drive || has_root || ["~", ".", ".."].contains(&text) || STARTS.iter().any(|start| text.starts_with(start));
     let shown = |part: &str| {
         let name = part.trim_end_matches(['/', '\\']);
         // Of a drive, or of a folder that becomes another one in a container.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::apply::{self, remove_folders};
 use super::diff;
 use super::journal::{self, Backup, Journal, Kept, Of, Record};
+use super::mask;
 use crate::clients::{self, Entry, Found, Shape};
 use crate::config::edit;
 use crate::files::{self, Change};
@@ -277,7 +278,7 @@ impl Texts {
             if is == was {
                 continue;
             }
-            let name = ours.as_ref().map(|ours| ours.name.clone()).unwrap_or_default();
+            let name = ours.as_ref().map(|ours| mask::name(&ours.name)).unwrap_or_default();
             if is != ours {
                 // An entry may have come to read from the server of another one.
                 let mut written = after.iter().filter(|found| entries.contains(&found.at));

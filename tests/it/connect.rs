@@ -8,7 +8,7 @@ use crate::support::{Bridge, Fake, Hub, Setup, Value, eventually, json, patience
 use nix::sys::signal::Signal;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -127,6 +127,31 @@ fn a_line_that_is_too_long() {
     ));
     bridge.wait("an answer to it too", |message| message["id"] == "at the end" && message["error"]["code"] == -32600);
     assert_eq!(bridge.call("echo", &json!({"v": "still here"})), "still here");
+}
+
+/// A client knows nothing of the variables that named this hub's files: its entry tells them.
+#[test]
+fn an_entry_says_which_hub_it_means() {
+    let hub = Hub::start(Setup::one());
+    let entry = hub.run(&["export", "--client", "claude-desktop"]).json()["mcpServers"]["a"].clone();
+    let mut command = Command::new(entry["command"].as_str().expect("a program"));
+    command.args(entry["args"].as_array().expect("a list").iter().filter_map(Value::as_str));
+    command.env_clear().env("HOME", hub.path("home"));
+    for (name, value) in entry["env"].as_object().expect("variables") {
+        command.env(name, value.as_str().expect("text"));
+    }
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("hub can be started");
+    let mut stdin = child.stdin.take().expect("piped");
+    let params = json!({"protocolVersion": L3, "capabilities": {}, "clientInfo": {"name": "x", "version": "0"}});
+    writeln!(stdin, "{}", json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
+        .expect("it reads");
+    let mut answer = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut answer).expect("an answer");
+    assert!(answer.contains("\"protocolVersion\""), "{answer}");
+    writeln!(stdin, "{}", json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).expect("it reads");
+    eventually("it is this hub's", || (hub.server("a")["sessions"] == 1).then_some(()));
+    drop(stdin);
+    child.wait().expect("it ends with its input");
 }
 
 /// What cannot be sent stays in the client's pipe, by bytes and not by lines.

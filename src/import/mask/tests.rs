@@ -39,7 +39,11 @@ fn secrets_of_a_command_line_are_masked() {
             "uvx|--from|git+https://me:hunter2@h.example/me/x@v1|tool",
             "uvx --from git+https://***@h.example/me/x@v1 tool",
         ),
-        ("x|https://h/p?x=a:b@hunter2", "x https://***"),
+        (
+            "x|https://h/p?x=a:b@hunter2|otpauth://hunter2|redis://h.example/0",
+            "x https://*** otpauth://*** redis://h.example/0",
+        ),
+        ("node|--env-file=/x|.|hunter2", "node --env-file=/x . ***"),
         ("x|{\"token\":\"abc\"}", "x ***"),
         ("bash|-c|TOKEN=abc exec npx x --key abc", "bash -c 'TOKEN=*** exec npx x --key ***'"),
         ("bash|-lc|cd /srv/app && npx x hunter2; hunter2", "bash -lc 'cd /srv/app && npx x *** ; ***'"),
