@@ -125,6 +125,8 @@ pub const SESSION_TOUCH_EVERY: Duration = Duration::from_mins(10);
 pub const CONNECTIONS_MAX: usize = 8192;
 /// A request head must arrive within this time (slow-loris).
 pub const HEADER_READ: Duration = Duration::from_secs(10);
+/// Arguments of one tool that are mirrored into headers: a request has at most 100 headers, and others of its own.
+pub const MIRRORED_PER_TOOL_MAX: usize = 64;
 /// A request body must make progress within this time.
 pub const BODY_READ_IDLE: Duration = Duration::from_secs(30);
 /// Largest read buffer of one connection, and so the largest request head.

@@ -12,7 +12,7 @@ use crate::mcp::scan::unquote;
 use crate::mcp::splice::{Duplicate, Object};
 use crate::mcp::{ErrorObject, Raw};
 
-use super::tools::{self, Annotation, Kind};
+use super::annotations::{Annotation, Kind, annotations};
 
 /// Why a header's value says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -97,10 +97,14 @@ impl From<Mismatch> for ErrorObject {
     }
 }
 
+/// Complaints about one list of tools that are kept in words.
+const COMPLAINTS_KEPT: usize = 3;
+
 /// Which arguments of which tools are mirrored into `Mcp-Param-*` headers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeaderTable {
     tools: HashMap<String, Vec<Annotation>>,
+    invalid: usize,
     complaints: Vec<String>,
 }
 
@@ -111,8 +115,11 @@ impl HeaderTable {
         for tool in tools {
             let Some(tool) = Object::scan(tool) else { continue };
             let (Some(name), Some(schema)) = (tool.get_str("name"), tool.get("inputSchema")) else { continue };
-            let found = tools::annotations(&schema);
-            table.complaints.extend(found.complaints.iter().map(|complaint| format!("tool `{name}`: {complaint}")));
+            let found = annotations(&schema);
+            table.invalid += found.invalid;
+            let room = COMPLAINTS_KEPT.saturating_sub(table.complaints.len());
+            let told = found.complaints.iter().take(room).map(|complaint| format!("tool `{name}`: {complaint}"));
+            table.complaints.extend(told);
             if !found.valid.is_empty() {
                 table.tools.insert(name, found.valid);
             }
@@ -120,7 +127,12 @@ impl HeaderTable {
         table
     }
 
-    /// Annotations that are not valid and so not in the table, in words: worth a warning once per list.
+    /// How many annotations are not valid and so not in the table: worth a warning once per list.
+    pub fn invalid(&self) -> usize {
+        self.invalid
+    }
+
+    /// What is wrong with the first few of them, in words.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
@@ -328,7 +340,7 @@ mod tests {
         assert_eq!(table().check("unknown", Some(&raw(r#"{"region":"us"}"#)), none), Ok(()));
         assert_eq!(table().check("plain", Some(&raw(r#"{"region":"us"}"#)), none), Ok(()));
         assert_eq!(table().check("sql", None, none), Ok(()));
-        assert_eq!(table().complaints().len(), 1);
+        assert_eq!((table().invalid(), table().complaints().len()), (1, 1));
         assert!(!table().is_empty() && HeaderTable::compile(&[]).is_empty());
         let error = ErrorObject::from(Mismatch::Missing { header: "Mcp-Param-N".into() });
         assert_eq!((error.code, error.message.as_str()), (-32020, "Header mismatch: Mcp-Param-N is missing"));

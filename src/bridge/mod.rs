@@ -5,6 +5,7 @@
 //! one call that is asked something ([`parked`], [`rounds`]), no table of them. May not: do I/O or read a clock; see
 //! traffic between two sides of one era.
 
+mod annotations;
 pub mod ask;
 pub mod capabilities;
 pub mod discover;

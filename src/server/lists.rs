@@ -17,9 +17,6 @@ use super::id_map::IdMap;
 use super::outlet::CallId;
 use super::snapshot::{List, Lists};
 
-/// Of all that is wrong with the header annotations of one list, so much is logged.
-const COMPLAINTS_TOLD: usize = 3;
-
 /// What a page leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Page {
@@ -150,10 +147,10 @@ impl Lists {
 
     /// Tells of annotations that are not valid: worth a warning once per list.
     pub(super) fn complain(&self, server: &ServerName) {
-        let complaints = self.mirrors.complaints();
-        if !complaints.is_empty() {
-            let first = complaints.iter().take(COMPLAINTS_TOLD).map(String::as_str).collect::<Vec<_>>().join("; ");
-            tracing::warn!(server = %server, count = complaints.len(), first, "headers that cannot be mirrored");
+        let count = self.mirrors.invalid();
+        if count > 0 {
+            let first = self.mirrors.complaints().join("; ");
+            tracing::warn!(server = %server, count, first, "headers that cannot be mirrored");
         }
     }
 }
