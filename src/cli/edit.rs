@@ -37,7 +37,8 @@ pub(super) fn judge(text: &str, path: &Path) -> Loaded {
 
 /// Is there a server of this name in hub.toml?
 pub(super) fn known(name: &str, path: &Path) -> Result<(), Failure> {
-    let config = read(path)?.and_then(|text| judge(&text, path).config);
+    let text = file::read(path).map_err(|error| unreadable(path, &error))?;
+    let config = judge(&text, path).config;
     let names: Vec<&str> =
         config.iter().flat_map(|config| &config.servers).map(|server| server.name.as_str()).collect();
     if config.is_none() || names.contains(&name) {
@@ -61,15 +62,20 @@ pub(super) async fn change(
     let old = before.as_deref().unwrap_or(BEGINNING);
     let judged = judge(old, path);
     let mistake = judged.problems.iter().find(|problem| problem.kind != Kind::Environment);
-    let Some(config) = judged.config.as_ref().filter(|_| mistake.is_none()) else {
+    let had_mistake = || {
         let why = mistake.map(ToString::to_string).unwrap_or_default();
         let failure = Failure::new(Exit::Config, format!("hub.toml has a mistake, and is not changed: {why}"));
-        return Err(failure.hint("`hub check` shows all of them"));
+        failure.hint("`hub check` shows all of them")
     };
+    let Some(config) = &judged.config else { return Err(had_mistake()) };
     let new = edit(old, config)?;
     let (grave, light): (Vec<_>, Vec<_>) =
         judge(&new, path).problems.into_iter().partition(|problem| problem.kind != Kind::Environment);
     if let Some(problem) = grave.first() {
+        // Removing the server that is wrong mends the file; nothing else goes into one that stays wrong.
+        if mistake.is_some() {
+            return Err(had_mistake());
+        }
         let failure = Failure::new(Exit::Failed, problem.what.clone());
         return Err(match &problem.hint {
             Some(hint) => failure.hint(hint.clone()),

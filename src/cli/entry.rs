@@ -49,15 +49,21 @@ pub(super) fn typed(args: &AddArgs, here: &Path, exists: impl Fn(&Path) -> bool)
         || !args.header.is_empty()
         || is_remote(&words)
     {
-        return Err(remote(&name, words.first().filter(|word| is_url(word))));
+        let url = words.first().filter(|word| is_url(word)).map(String::as_str);
+        return Err(remote(&name, args.transport.as_deref(), url, !args.header.is_empty()));
     }
     let Some(command) = words.first().cloned() else {
         return Err(usage(format!("what runs `{name}` is missing"))
             .hint(format!("write the command behind the name: hub add {name} -- npx -y some-mcp-server")));
     };
-    let mut server = match command.strip_prefix('{') {
-        Some(_) if words.len() == 1 => from_json(&name, &command)?,
-        _ => NewServer { command, args: words.split_off(1), ..NewServer::default() },
+    let mut server = if words.len() == 1 && command.trim_start().starts_with('{') {
+        from_json(&name, &command, &mut notes)?
+    } else {
+        if words.len() == 1 && command.trim().contains(' ') && !exists(&here.join(&command)) {
+            let why = "the command has spaces in it, and is the name of one program";
+            notes.push(format!("{why}: leave the quotes out if it is a program and its arguments"));
+        }
+        NewServer { command, args: words.split_off(1), ..NewServer::default() }
     };
     for pair in &env {
         let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) else {
@@ -104,10 +110,14 @@ fn is_url(word: &str) -> bool {
     word.starts_with("http://") || word.starts_with("https://")
 }
 
-fn remote(name: &str, url: Option<&String>) -> Failure {
-    let url = url.map_or("URL", String::as_str);
+fn remote(name: &str, transport: Option<&str>, url: Option<&str>, has_header: bool) -> Failure {
+    let transport = transport.filter(|transport| *transport != "stdio").unwrap_or("http");
+    let url = url.unwrap_or("URL");
+    // Its value is a secret as a rule.
+    let header = if has_header { " --header …" } else { "" };
+    let how = format!("claude mcp add --transport {transport} {name} {url}{header}");
     usage("hub runs servers that speak stdio; this one is reached over HTTP already, and can be shared as it is")
-        .hint(format!("point your client at it directly, as in: claude mcp add --transport http {name} {url}"))
+        .hint(format!("point your client at it directly, as in: {how}"))
 }
 
 /// An entry of `mcpServers`.
@@ -124,19 +134,24 @@ struct Entry {
     #[serde(rename = "envFile")]
     env_file: Option<String>,
     url: Option<String>,
+    #[serde(default)]
+    headers: Option<Value>,
 }
 
-fn from_json(name: &str, text: &str) -> Result<NewServer, Failure> {
+/// Keys of an entry that hub understands.
+const KEYS: [&str; 8] = ["type", "command", "args", "env", "cwd", "envFile", "url", "headers"];
+
+fn from_json(name: &str, text: &str, notes: &mut Vec<String>) -> Result<NewServer, Failure> {
     let hint = r#"as in: hub add time '{"command": "uvx", "args": ["mcp-server-time"]}'"#;
     let entry: Entry = serde_json::from_str(text)
         // Where and what kind of mistake, but not the text around it.
         .map_err(|error| {
             usage(format!("the entry is not one of `mcpServers` (column {})", error.column())).hint(hint)
         })?;
-    let is_remote = entry.kind.is_some_and(|kind| kind != "stdio") || entry.url.is_some();
+    let is_remote = entry.kind.as_ref().is_some_and(|kind| kind != "stdio") || entry.url.is_some();
     let Some(command) = entry.command.filter(|_| !is_remote) else {
         if is_remote {
-            return Err(remote(name, entry.url.as_ref()));
+            return Err(remote(name, entry.kind.as_deref(), entry.url.as_deref(), entry.headers.is_some()));
         }
         return Err(usage("the entry has no `command`").hint(hint));
     };
@@ -144,6 +159,12 @@ fn from_json(name: &str, text: &str) -> Result<NewServer, Failure> {
         Value::String(text) => text,
         other => other.to_string(),
     };
+    let all: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let others = all.keys().filter(|key| !KEYS.contains(&key.as_str()));
+    let keys: Vec<String> = others.map(|key| format!("`{key}`")).collect();
+    if !keys.is_empty() {
+        notes.push(format!("not taken over into hub.toml: {}", keys.join(", ")));
+    }
     let env = entry.env.into_iter().map(|(key, value)| (key, text_of(value))).collect();
     Ok(NewServer { command, args: entry.args, env, cwd: entry.cwd, env_file: entry.env_file, ..NewServer::default() })
 }
@@ -192,20 +213,21 @@ mod tests {
 
     #[test]
     fn what_is_not_for_hub() {
-        for line in [
-            "-t http a https://x.example/mcp",
-            "a https://x.example/mcp",
-            "--transport sse a https://x.example/mcp",
-            "a https://x.example/mcp --header Authorization:x",
-            "-H X:y a https://x.example/mcp",
-            r#"a {"type":"http","url":"https://x.example/mcp"}"#,
+        for (line, how) in [
+            ("-t http a https://x.example/mcp", "http a https://x.example/mcp"),
+            ("a https://x.example/mcp", "http a https://x.example/mcp"),
+            ("-t stdio a https://x.example/mcp", "http a https://x.example/mcp"),
+            ("--transport sse a https://x.example/mcp", "sse a https://x.example/mcp"),
+            ("-H X:y a https://x.example/mcp", "http a https://x.example/mcp --header …"),
+            (r#"a {"type":"http","url":"https://x.example/mcp"}"#, "http a https://x.example/mcp"),
+            (
+                r#"a {"type":"sse","url":"https://x.example/mcp","headers":{"X":"y"}}"#,
+                "sse a https://x.example/mcp --header …",
+            ),
         ] {
             let failure = read(line).expect_err(line);
             assert_eq!(failure.exit, Exit::Usage);
-            assert!(
-                failure.hint.as_deref().is_some_and(|hint| hint.ends_with("http a https://x.example/mcp")),
-                "{line}"
-            );
+            assert!(failure.hint.as_deref().is_some_and(|hint| hint.ends_with(how)), "{line}: {:?}", failure.hint);
         }
         for (line, said) in [
             ("a", "what runs `a` is missing"),
@@ -243,6 +265,17 @@ mod tests {
         for line in ["a uv --directory /x run server.py", "a uvx data", "a files other", "a -e D=/x server"] {
             assert_eq!(cwd(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn what_reads_otherwise_than_it_was_meant_is_said() {
+        let entry = "a \u{a0}{\"command\":\"x\",\"timeout\":1,\"disabled\":true}";
+        let typed = read(entry).expect("typed");
+        assert_eq!(typed.server.command, "x", "space before an entry is none");
+        assert!(typed.notes[0].ends_with(": `timeout`, `disabled`"), "{:?}", typed.notes);
+        let typed = read("a npx\u{a0}-y\u{a0}x").expect("typed");
+        assert!(typed.server.args.is_empty() && typed.notes[0].contains("leave the quotes out"), "{:?}", typed.notes);
+        assert_eq!(read("a npx -y x\u{a0}y").expect("typed").notes, Vec::<String>::new());
     }
 
     /// The path of a folder is no reference to a variable, and must be one that hub.toml can hold.

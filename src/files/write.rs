@@ -105,7 +105,7 @@ pub fn change(change: Change<'_>) -> Result<(), Error> {
 fn fill(mut temp: &File, change: Change<'_>, after: &[u8]) -> Result<(), Error> {
     if let Ok(old) = fs::metadata(change.path) {
         let is_foreign = old.uid() != nix::unistd::geteuid().as_raw();
-        fchown(temp, is_foreign.then(|| old.uid()), None).map_err(at("cannot leave it to its owner"))?;
+        fchown(temp, is_foreign.then(|| old.uid()), None).map_err(at("it belongs to another user"))?;
         // A group that this user may not give away is lost; its members then have what everybody has.
         fchown(temp, None, Some(old.gid())).ok();
     }

@@ -257,3 +257,37 @@ fn the_port_that_it_had() {
     assert!(port("c").is_some() && port("c") != had, "{:?}", port("c"));
     assert_eq!(port("b"), had);
 }
+
+/// What is wrong can be removed; a file with another mistake stays as it is.
+#[test]
+fn the_server_that_is_wrong_can_be_removed() {
+    let hub = Hub::prepare(Setup::of([Fake::new("a")]));
+    let good = text(&hub);
+    let one = format!("{good}\n[servers.bad]\ncomand = \"x\"\n");
+    hub.write_config_text(&one);
+    for args in [&["remove", "a"][..], &["disable", "a"], &["add", "b", "--", "true"]] {
+        let refused = hub.cli(args);
+        assert!(refused.code == 78 && refused.stderr.contains("unknown key `comand`"), "{refused:?}");
+        assert_eq!(text(&hub), one);
+    }
+    hub.run(&["remove", "bad"]);
+    assert_eq!(text(&hub), good);
+    std::fs::remove_file(hub.config_path()).expect("a file");
+    for verb in ["remove", "enable", "disable"] {
+        let absent = hub.cli(&[verb, "a"]);
+        assert!(absent.code == 78 && absent.stderr.contains("there is no config file"), "{absent:?}");
+    }
+    assert!(!hub.config_path().exists());
+}
+
+/// A file with a mistake is not changed by the daemon either.
+#[test]
+fn a_broken_file_and_a_running_hub() {
+    let hub = Hub::start(Setup::one());
+    let broken = format!("{}\n[servers.bad]\ncomand = \"x\"\n", text(&hub));
+    hub.write_config_text(&broken);
+    let refused = hub.cli(&["disable", "a"]);
+    assert!(refused.code != 0 && refused.stderr.contains("unknown key `comand`"), "{refused:?}");
+    assert_eq!(text(&hub), broken);
+    assert_eq!(hub.server("a")["state"], "ready");
+}
