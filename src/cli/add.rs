@@ -3,12 +3,13 @@
 //! In: what was typed. Out: hub.toml with the server; whether it starts, and how a client connects. Owns nothing. May not:
 //! take a port that another server has, or has had.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use tokio::time::{Instant, sleep};
 
 use crate::config::edit::{add_server, remove_server, set_lazy};
-use crate::config::{Config, Ports, ServerName};
+use crate::config::{Config, Ports, ServerEntry, ServerName};
 use crate::control::proto::{About, AboutServer};
 use crate::doctor::causes;
 use crate::limits;
@@ -40,7 +41,14 @@ pub(super) async fn run(args: &AddArgs, setting: &Setting<'_>) -> Result<(), Fai
             return Err(Failure::new(Exit::Failed, format!("there is a server `{known}` in hub.toml already"))
                 .hint(format!("take another name, or `hub remove {known}` first")));
         }
-        server.port = server.port.or_else(|| free_port(config, &name, setting));
+        let had = store::ports_in(&setting.dirs.database());
+        if let Some(port) = server.port
+            && let Some(entry) = config.servers.iter().find(|entry| entry.port.is_none() && has(&had, entry, port))
+        {
+            return Err(Failure::new(Exit::Failed, format!("port {port} is that of `{}`: hub gave it", entry.name))
+                .hint("leave `--port` out, and it gets a free one"));
+        }
+        server.port = server.port.or_else(|| free_port(config, &name, &had));
         url = server.port.map(|port| config.hub.url(port));
         let added = add_server(text, &name, &server);
         let added = added.and_then(|text| if args.lazy { set_lazy(&text, &name) } else { Ok(text) });
@@ -50,7 +58,7 @@ pub(super) async fn run(args: &AddArgs, setting: &Setting<'_>) -> Result<(), Fai
     for note in notes.iter().chain(&missing) {
         setting.out.note(&format!("note: {note}"));
     }
-    if !edit::reload(setting).await? {
+    if !edit::reload(&format!("added {name}"), setting).await? {
         setting.out.line(&format!("added {name} to {}", path.display()))?;
         setting.out.note("note: hub is not running; `hub up` starts it");
         connect(&name, url, setting);
@@ -67,13 +75,16 @@ fn same_name<'a>(config: &'a Config, name: &str) -> Option<&'a str> {
     config.servers.iter().map(|entry| entry.name.as_str()).find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// A port to write into hub.toml; none where the system is to choose, and hub to remember.
-fn free_port(config: &Config, name: &str, setting: &Setting<'_>) -> Option<u16> {
+/// A port to write into hub.toml; none where the system is to choose, and hub to remember. `had`: what servers had.
+fn free_port(config: &Config, name: &str, had: &HashMap<String, u16>) -> Option<u16> {
     if config.hub.first_port == 0 {
         return None;
     }
-    let mut ports = Ports::of(config, &store::ports_in(&setting.dirs.database()));
-    ports.give(name, |port| sockets::is_free(config.hub.host, port))
+    Ports::of(config, had).give(name, |port| sockets::is_free(config.hub.host, port))
+}
+
+fn has(had: &HashMap<String, u16>, entry: &ServerEntry, port: u16) -> bool {
+    had.get(entry.name.as_str()) == Some(&port)
 }
 
 /// The server once it is ready, has failed, or waits for its first request.
@@ -139,7 +150,7 @@ pub(super) async fn remove(name: &str, setting: &Setting<'_>) -> Result<(), Fail
     edit::known(name, path)?;
     let removed = |text: &str| remove_server(text, name).map_err(|why| Failure::new(Exit::Failed, why));
     edit::change(setting, false, |text, _| removed(text)).await?;
-    if !edit::reload(setting).await? {
+    if !edit::reload(&format!("removed {name}"), setting).await? {
         setting.out.line(&format!("removed {name} from {}", path.display()))?;
     }
     setting.out.note(&format!(

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::config::edit::BEGINNING;
 use crate::config::{Config, Kind, Loaded, file, name_hint};
 use crate::control::client::Error;
-use crate::control::proto::Done;
+use crate::control::proto::{Done, NOTHING_CHANGED};
 use crate::files::{self, Lock};
 use crate::limits::CHANGE_PATIENCE;
 use crate::platform::dirs;
@@ -110,11 +110,15 @@ fn not_written(path: &Path, error: &files::Error) -> Failure {
     }
 }
 
-/// Tells the daemon to read hub.toml again, and what came of it. `false`: there is none.
-pub(super) async fn reload(setting: &Setting<'_>) -> Result<bool, Failure> {
+/// Tells the daemon to read hub.toml again, and what came of it. `what` was done to the file: the daemon may have read it
+/// for somebody else already, and has nothing to say then. `false`: there is none.
+pub(super) async fn reload(what: &str, setting: &Setting<'_>) -> Result<bool, Failure> {
     match setting.client.post("/v1/reload", Bytes::new()).await {
         Ok(Done { lines }) => {
-            lines.iter().try_for_each(|line| setting.out.line(line))?;
+            if !lines.iter().any(|line| line == what) {
+                setting.out.line(what)?;
+            }
+            lines.iter().filter(|line| *line != NOTHING_CHANGED).try_for_each(|line| setting.out.line(line))?;
             Ok(true)
         }
         Err(Error::NotRunning { .. }) => Ok(false),

@@ -219,6 +219,9 @@ pub enum Called {
     Error(Box<RawValue>),
 }
 
+/// The line of a reload that found nothing to do.
+pub const NOTHING_CHANGED: &str = "nothing changed";
+
 /// Answer to a command that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {

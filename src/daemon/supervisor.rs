@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{self, Config, HubChange, ServerEntry, ServerName, Step, file};
-use crate::control::{Command, Facts, command::Report};
+use crate::control::{Command, Facts, command::Report, proto::NOTHING_CHANGED};
 use crate::files::Lock;
 use crate::http::{Context, Face, Listener, Settings};
 use crate::limits::{BIND_RETRY, CHANGE_PATIENCE, DOOR_PAUSE, DOOR_TRIES, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
@@ -208,7 +208,7 @@ impl Supervisor {
         let (config, mut lines) = judged?;
         lines.extend(self.apply(config).await);
         if lines.is_empty() {
-            lines.push("nothing changed".to_owned());
+            lines.push(NOTHING_CHANGED.to_owned());
         }
         Ok(lines)
     }

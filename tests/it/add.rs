@@ -250,6 +250,9 @@ fn the_port_that_it_had() {
     let port = |name: &str| hub.server(name)["port"].as_u64();
     let had = port("b");
     assert!(had.is_some_and(|port| port > u64::from(first)), "{had:?}");
+    let taken = hub.cli(&["add", "c", "--port", &had.unwrap_or_default().to_string(), "--", "true"]);
+    assert!(taken.code == 1 && taken.stderr.contains("is that of `b`"), "{taken:?}");
+    assert!(!text(&hub).contains("[servers.c]"));
     hub.run(&["remove", "b"]);
     let fake = fake_server().display().to_string();
     hub.run(&["add", "c", "--", &fake]);
@@ -290,4 +293,25 @@ fn a_broken_file_and_a_running_hub() {
     assert!(refused.code != 0 && refused.stderr.contains("unknown key `comand`"), "{refused:?}");
     assert_eq!(text(&hub), broken);
     assert_eq!(hub.server("a")["state"], "ready");
+}
+
+/// The daemon reads the file for all at once: each is told of what it did itself.
+#[test]
+fn many_at_once_to_a_running_hub() {
+    let hub = Hub::start(Setup::one());
+    let fake = fake_server().display().to_string();
+    let start = |n: usize| {
+        let mut command = hub.command();
+        command.args(["add", &format!("s{n}"), "--", &fake]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("hub can be started")
+    };
+    let children: Vec<Child> = (0..4).map(start).collect();
+    hub.run(&["disable", "a"]);
+    for (n, child) in children.into_iter().enumerate() {
+        let output = child.wait_with_output().expect("ends");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{output:?}");
+        assert!(said.contains(&format!("added s{n}\n")) && !said.contains("nothing changed"), "{said}");
+    }
+    assert_eq!(hub.server("a")["state"], "disabled");
 }
