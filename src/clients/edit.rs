@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::Unreadable;
 use super::node::{Node, Pair};
 use super::proof::{is_same, proved};
-use super::splice::Splices;
+use super::splice::{Layout, Splices};
 
 /// One change of a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,8 +100,15 @@ impl Fields {
 
 // === the formats ===
 
-/// A text that was read, of one format: what can be changed in it, and how that is written. All that is asked of one
-/// text at once is independent of each other.
+/// A text that was read.
+pub(super) struct Tree {
+    pub text: String,
+    pub root: Node,
+    pub layout: Layout,
+}
+
+/// A text of one format: what can be changed in it, and how that is written. All that is asked of one text at once is
+/// independent of each other.
 pub(super) trait Document: Sized {
     /// Whether a table that only inserted entries needed is taken out with them as a whole.
     const TABLES_GO: bool = false;
@@ -113,13 +120,7 @@ pub(super) trait Document: Sized {
     fn read(text: String) -> Result<Self, Unreadable>;
 
     /// What was read.
-    fn text(&self) -> &str;
-
-    /// What it says.
-    fn root(&self) -> &Node;
-
-    /// `\n` or `\r\n`.
-    fn newline(&self) -> &'static str;
+    fn tree(&self) -> &Tree;
 
     /// Sets and drops keys of an entry.
     fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError>;
@@ -162,7 +163,7 @@ pub(super) fn edit<D: Document>(text: &str, edits: &[Edit]) -> Result<String, Ed
     for round in rounds(edits)? {
         document = changed(&document, &round)?;
     }
-    Ok(document.text().to_owned())
+    Ok(document.tree().text.clone())
 }
 
 /// The edits in an order in which the path of each is right when its turn comes, in rounds that can be made at once: all
@@ -202,8 +203,8 @@ fn rounds(edits: &[Edit]) -> Result<Vec<Vec<&Edit>>, EditError> {
 
 /// One round of edits, proved. What goes wrong at once is tried in halves: at the end it is known which edit it was.
 fn changed<D: Document>(document: &D, round: &[&Edit]) -> Result<D, EditError> {
-    let tried = splices(document, round)?.apply(document.text()).and_then(|text| D::read(text).ok());
-    match tried.filter(|after| proved::<D>(document.root(), after.root(), round)) {
+    let tried = splices(document, round)?.apply(&document.tree().text).and_then(|text| D::read(text).ok());
+    match tried.filter(|after| proved::<D>(&document.tree().root, &after.tree().root, round)) {
         Some(after) => Ok(after),
         None if round.len() > 1 => {
             let (first, rest) = round.split_at(round.len() / 2);
@@ -215,7 +216,7 @@ fn changed<D: Document>(document: &D, round: &[&Edit]) -> Result<D, EditError> {
 
 fn splices<D: Document>(document: &D, round: &[&Edit]) -> Result<Splices, EditError> {
     let mut splices = Splices::default();
-    let root = document.root();
+    let root = &document.tree().root;
     let (mut removed, mut inserted) = (Tables::default(), Tables::default());
     for edit in round {
         match (&edit.act, root.at(&edit.at)) {
@@ -269,31 +270,31 @@ impl<'a, T> Tables<'a, T> {
 /// See [`super::restore`].
 pub(super) fn restore<D: Document>(text: &str, original: &str, at: &[Vec<String>]) -> Result<String, EditError> {
     let (now, then) = (D::read(text.to_owned())?, D::read(original.to_owned())?);
-    let absent = at.iter().find(|at| now.root().at(at).is_none());
+    let absent = at.iter().find(|at| now.tree().root.at(at).is_none());
     if let Some(absent) = absent {
         return Err(EditError::Absent(absent.join(".")));
     }
     let (back, gone): (Vec<&[String]>, Vec<&[String]>) =
-        at.iter().map(Vec::as_slice).partition(|at| then.root().at(at).is_some());
+        at.iter().map(Vec::as_slice).partition(|at| then.tree().root.at(at).is_some());
     let restored = if back.is_empty() { now } else { put_back(&now, &then, &back)? };
     let gone: Vec<Edit> =
         whole(&restored, &then, &gone).into_iter().map(|at| Edit { at: at.to_vec(), act: Act::Remove }).collect();
-    edit::<D>(restored.text(), &gone)
+    edit::<D>(&restored.tree().text, &gone)
 }
 
 fn put_back<D: Document>(now: &D, then: &D, at: &[&[String]]) -> Result<D, EditError> {
     let mut splices = Splices::default();
     for (here, there) in now.parts(then, at)? {
-        splices.replace(here, then.text()[there].replace("\r\n", "\n").replace('\n', now.newline()));
+        splices.replace(here, then.tree().text[there].replace("\r\n", "\n").replace('\n', now.tree().layout.newline));
     }
-    let mut expected = now.root().clone();
+    let mut expected = now.tree().root.clone();
     for at in at {
-        if let (Some(is), Some(was)) = (expected.at_mut(at), then.root().at(at)) {
+        if let (Some(is), Some(was)) = (expected.at_mut(at), then.tree().root.at(at)) {
             *is = was.clone();
         }
     }
-    let restored = splices.apply(now.text()).and_then(|text| D::read(text).ok());
-    let restored = restored.filter(|restored| is_same::<D>(expected, restored.root()));
+    let restored = splices.apply(&now.tree().text).and_then(|text| D::read(text).ok());
+    let restored = restored.filter(|restored| is_same::<D>(expected, &restored.tree().root));
     restored.ok_or_else(|| EditError::Damaged(at.iter().map(|at| at.join(".")).collect::<Vec<_>>().join(", ")))
 }
 
@@ -308,7 +309,7 @@ fn whole<'a, D: Document>(now: &D, then: &D, gone: &[&'a [String]]) -> Vec<&'a [
     }
     let named: HashSet<&[String]> = gone.iter().copied().collect();
     let is_whole = |path: &[String]| {
-        then.root().at(path).is_none() && now.root().at(path).is_some_and(|table| goes(table, path, &named))
+        then.tree().root.at(path).is_none() && now.tree().root.at(path).is_some_and(|table| goes(table, path, &named))
     };
     let mut seen = HashSet::new();
     let widest = |at: &&'a [String]| (1..at.len()).map(|depth| &at[..depth]).find(|path| is_whole(path)).unwrap_or(at);

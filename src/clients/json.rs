@@ -13,7 +13,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::Value as Json;
 
 use super::braces::{Braces, Fate, fates};
-use super::edit::{Document, Edit, EditError, Fields, New, Parts, nested};
+use super::edit::{Document, Edit, EditError, Fields, New, Parts, Tree, nested};
 use super::node::{Node, Pair, Value};
 use super::splice::{Comments, Layout, Splices, comments, indent, leaves, line_indent, line_number};
 use super::{Rejected, Unreadable};
@@ -126,9 +126,7 @@ fn node(value: &Ast<'_>, offset: usize) -> Node {
 
 /// A text of JSON that was read.
 pub(super) struct JsonText {
-    text: String,
-    root: Node,
-    layout: Layout,
+    tree: Tree,
     /// Whether the document is written over lines. One line stays one line, but an empty document has no style yet.
     lines: bool,
 }
@@ -140,49 +138,41 @@ impl Document for JsonText {
         let root = parse(&text)?;
         let layout = Layout::of(&text, root.pairs().and_then(<[Pair]>::first).map(|pair| pair.key_span.start));
         let lines = text[root.span.clone()].contains('\n') || root.pairs().is_none_or(<[Pair]>::is_empty);
-        Ok(Self { text, root, layout, lines })
+        Ok(Self { tree: Tree { text, root, layout }, lines })
     }
 
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn root(&self) -> &Node {
-        &self.root
-    }
-
-    fn newline(&self) -> &'static str {
-        self.layout.newline
+    fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     fn put(&self, _edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
         let braces = self.braces(entry);
         let pair = |key: &str, value: &Json, near: Option<&Pair>| {
-            let between = near.map_or(": ", |near| colon(&self.text, near));
+            let between = near.map_or(": ", |near| colon(&self.tree.text, near));
             let at = near.map_or(entry.span.start, |near| near.key_span.start);
-            (quoted(key) + between, written(value, &self.text, at, &braces))
+            (quoted(key) + between, written(value, &self.tree.text, at, &braces))
         };
         braces.put(entry, fields, &pair, splices);
         Ok(())
     }
 
     fn remove(&self, from: &[String], names: &[&str], splices: &mut Splices) -> Result<(), EditError> {
-        let table = self.root.at(from).ok_or_else(|| EditError::Absent(from.join(".")))?;
+        let table = self.tree.root.at(from).ok_or_else(|| EditError::Absent(from.join(".")))?;
         self.braces(table).edit(&fates(table, names), None, &[], splices);
         Ok(())
     }
 
     fn insert(&self, to: &[String], new: &[New<'_>], splices: &mut Splices) -> Result<(), EditError> {
-        let (text, layout) = (&self.text, &self.layout);
+        let (text, layout) = (&self.tree.text, &self.tree.layout);
         let values = nested(new, to.len());
-        if to.is_empty() && matches!(self.root.value, Value::Null) {
+        if to.is_empty() && matches!(self.tree.root.value, Value::Null) {
             let end = if text.ends_with('\n') || text.is_empty() { "" } else { layout.newline };
             let whole = pretty(&Json::Object(values), "", layout);
             splices.insert(text.len(), format!("{end}{whole}{}", layout.newline));
             return Ok(());
         }
         let not_a_table = || EditError::NotATable(to.join("."));
-        let table = self.root.at(to).ok_or_else(not_a_table)?;
+        let table = self.tree.root.at(to).ok_or_else(not_a_table)?;
         let own = table.pairs().ok_or_else(not_a_table)?;
         let braces = self.braces(table);
         let item = |(key, value): (&String, &Json)| match own.first() {
@@ -200,7 +190,7 @@ impl Document for JsonText {
 
     fn parts(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError> {
         let part = |at: &&[String]| {
-            let (here, there) = (self.root.at(at)?, other.root.at(at)?);
+            let (here, there) = (self.tree.root.at(at)?, other.tree.root.at(at)?);
             Some((here.span.clone(), there.span.clone()))
         };
         at.iter().map(|at| part(at).ok_or_else(|| EditError::Absent(at.join(".")))).collect()
@@ -210,12 +200,12 @@ impl Document for JsonText {
 impl JsonText {
     fn braces(&self, node: &Node) -> Braces<'_> {
         Braces {
-            text: &self.text,
+            text: &self.tree.text,
             span: node.span.clone(),
             items: node.items(|pair| pair.value.span.end),
-            comments: comments(&self.text, node, node.span.clone(), Comments::Slashes),
+            comments: comments(&self.tree.text, node, node.span.clone(), Comments::Slashes),
             signs: Comments::Slashes,
-            layout: &self.layout,
+            layout: &self.tree.layout,
             lines: self.lines,
         }
     }

@@ -13,7 +13,7 @@ use toml_edit::{Document as Parsed, Item, Table, TableLike, Value as Toml};
 
 use super::Unreadable;
 use super::braces::{Braces, fates};
-use super::edit::{Document, Edit, EditError, Fields, New, Parts};
+use super::edit::{Document, Edit, EditError, Fields, New, Parts, Tree};
 use super::node::{Node, Pair, Value};
 use super::splice::{
     Comments, Layout, Splices, comments, line_end, line_indent, line_number, line_start, next_line, skip_blanks,
@@ -152,10 +152,8 @@ impl Walk<'_> {
 
 /// A text of TOML that was read.
 pub(super) struct TomlText {
-    text: String,
-    root: Node,
+    tree: Tree,
     statements: Vec<Statement>,
-    layout: Layout,
 }
 
 impl Document for TomlText {
@@ -164,19 +162,11 @@ impl Document for TomlText {
     fn read(text: String) -> Result<Self, Unreadable> {
         let (root, statements) = parsed(&text)?;
         let layout = Layout::of(&text, None);
-        Ok(Self { text, root, statements, layout })
+        Ok(Self { tree: Tree { text, root, layout }, statements })
     }
 
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn root(&self) -> &Node {
-        &self.root
-    }
-
-    fn newline(&self) -> &'static str {
-        self.layout.newline
+    fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
@@ -199,14 +189,14 @@ impl Document for TomlText {
             }
         }
         if !in_braces.is_empty() {
-            let table = self.root.at(from).ok_or_else(|| EditError::Absent(from.join(".")))?;
+            let table = self.tree.root.at(from).ok_or_else(|| EditError::Absent(from.join(".")))?;
             self.braces(from, table)?.edit(&fates(table, &in_braces), None, &[], splices);
         }
         Ok(())
     }
 
     fn insert(&self, _to: &[String], new: &[New<'_>], splices: &mut Splices) -> Result<(), EditError> {
-        let (text, newline) = (&self.text, self.layout.newline);
+        let (text, newline) = (&self.tree.text, self.tree.layout.newline);
         let sections: Vec<String> = new.iter().map(|(at, pairs)| section(at, pairs, newline)).collect();
         let gap = match text.trim_start_matches(BOM) {
             "" => String::new(),
@@ -220,7 +210,7 @@ impl Document for TomlText {
     fn parts(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError> {
         let (mut parts, mut on_lines) = (Vec::new(), Vec::new());
         for at in at {
-            match (self.root.at(at), other.root.at(at)) {
+            match (self.tree.root.at(at), other.tree.root.at(at)) {
                 (Some(here), Some(there)) if !here.span.is_empty() && !there.span.is_empty() => {
                     parts.push((here.span.clone(), there.span.clone()));
                 }
@@ -241,11 +231,11 @@ impl TomlText {
     fn block_in(&self, other: &Self, at: &[String]) -> Option<(Range<usize>, Range<usize>)> {
         let (lines, others) = (self.block(at)?, other.block(at)?);
         let (below, others_below) = (self.trivia(lines.end), other.trivia(others.end));
-        Some(with_below((&self.text, lines, below), (&other.text, others, others_below)))
+        Some(with_below((&self.tree.text, lines, below), (&other.tree.text, others, others_below)))
     }
 
     fn block(&self, at: &[String]) -> Option<Range<usize>> {
-        let (text, statements) = (&self.text, &self.statements);
+        let (text, statements) = (&self.tree.text, &self.statements);
         let own = |statement: &Statement| statement.path.starts_with(at);
         let first = statements.iter().position(own)?;
         let last = statements.iter().rposition(own)?;
@@ -257,7 +247,7 @@ impl TomlText {
     /// Where the comments and empty lines after a position end: before the next statement.
     fn trivia(&self, from: usize) -> usize {
         let next = self.statements.iter().find(|statement| statement.span.start >= from);
-        next.map_or(self.text.len(), |next| line_start(&self.text, next.span.start))
+        next.map_or(self.tree.text.len(), |next| line_start(&self.tree.text, next.span.start))
     }
 
     /// Entries whose lines stand in several places: in both texts, all that stands between the same two statements of
@@ -300,19 +290,22 @@ impl TomlText {
     }
 
     fn comments(&self, range: &Range<usize>) -> Vec<&str> {
-        comments(&self.text, &self.root, range.clone(), SIGNS).into_iter().map(|comment| &self.text[comment]).collect()
+        comments(&self.tree.text, &self.tree.root, range.clone(), SIGNS)
+            .into_iter()
+            .map(|comment| &self.tree.text[comment])
+            .collect()
     }
 
     /// What stands between the statements of others than these entries.
     fn gaps<'a>(&'a self, at: &[&[String]]) -> Vec<Gap<'a>> {
         let mut seen: HashMap<&[String], usize> = HashMap::new();
-        let start = if self.text.starts_with(BOM) { BOM.len() } else { 0 };
+        let start = if self.tree.text.starts_with(BOM) { BOM.len() } else { 0 };
         let mut gap = Gap { after: None, before: None, span: start..start, ends_table: true, lines: None };
         let mut gaps = Vec::new();
         for statement in &self.statements {
             if at.iter().any(|at| statement.path.starts_with(at)) {
-                let start = line_start(&self.text, statement.span.start).max(gap.span.start);
-                let end = line_end(&self.text, statement.span.end);
+                let start = line_start(&self.tree.text, statement.span.start).max(gap.span.start);
+                let end = line_end(&self.tree.text, statement.span.end);
                 gap.lines = Some(gap.lines.map_or(start, |lines| lines.start)..end);
                 continue;
             }
@@ -321,14 +314,14 @@ impl TomlText {
             let name = Some((statement.path.as_slice(), *times));
             gap.before = name;
             gap.ends_table = statement.key.is_none();
-            gap.span.end = line_start(&self.text, statement.span.start).max(gap.span.start);
-            let end = line_end(&self.text, statement.span.end);
+            gap.span.end = line_start(&self.tree.text, statement.span.start).max(gap.span.start);
+            let end = line_end(&self.tree.text, statement.span.end);
             gaps.push(std::mem::replace(
                 &mut gap,
                 Gap { after: name, before: None, span: end..end, ends_table: true, lines: None },
             ));
         }
-        gap.span.end = self.text.len();
+        gap.span.end = self.tree.text.len();
         gaps.push(gap);
         gaps
     }
@@ -373,13 +366,15 @@ impl TomlText {
         }
         let why = || EditError::Unsafe { at: edit.place(), why: "has no line of its own".to_owned() };
         let anchor = anchor.ok_or_else(why)?;
-        let prefix = anchor.key.as_ref().map_or("", |key| &self.text[anchor.span.start..key.start]);
-        let indent = line_indent(&self.text, anchor.span.start);
+        let prefix = anchor.key.as_ref().map_or("", |key| &self.tree.text[anchor.span.start..key.start]);
+        let indent = line_indent(&self.tree.text, anchor.span.start);
         let line = |(key, value): &(String, Json)| {
-            format!("{}{indent}{prefix}{} = {}", self.layout.newline, bare(key), written(value))
+            format!("{}{indent}{prefix}{} = {}", self.tree.layout.newline, bare(key), written(value))
         };
-        splices
-            .insert(line_end(&self.text, anchor.span.end), more.into_iter().map(|more| line(more)).collect::<String>());
+        splices.insert(
+            line_end(&self.tree.text, anchor.span.end),
+            more.into_iter().map(|more| line(more)).collect::<String>(),
+        );
         Ok(())
     }
 
@@ -389,27 +384,27 @@ impl TomlText {
         if !lead.is_empty() {
             splices.insert(statement.span.start, lead);
         }
-        let between = self.root.at(&statement.path).map(|old| &self.text[key_span.end..old.span.start]);
+        let between = self.tree.root.at(&statement.path).map(|old| &self.tree.text[key_span.end..old.span.start]);
         let between = between.filter(|between| !between.contains('\n')).unwrap_or(" = ");
         let same = statement.path.last().is_some_and(|last| last == key);
-        let key = if same { self.text[key_span.clone()].to_owned() } else { bare(key) };
+        let key = if same { self.tree.text[key_span.clone()].to_owned() } else { bare(key) };
         splices.replace(key_span.start..statement.span.end, format!("{key}{between}{}", written(value)));
     }
 
     fn lead(&self, statement: &Statement) -> String {
-        let Some(value) = statement.key.as_ref().and_then(|_| self.root.at(&statement.path)) else {
+        let Some(value) = statement.key.as_ref().and_then(|_| self.tree.root.at(&statement.path)) else {
             return String::new();
         };
-        let inside = comments(&self.text, value, value.span.clone(), SIGNS);
-        let indent = line_indent(&self.text, statement.span.start);
-        let newline = self.layout.newline;
-        let lines = inside.into_iter().flat_map(|comment| [&self.text[comment], newline, indent]);
+        let inside = comments(&self.tree.text, value, value.span.clone(), SIGNS);
+        let indent = line_indent(&self.tree.text, statement.span.start);
+        let newline = self.tree.layout.newline;
+        let lines = inside.into_iter().flat_map(|comment| [&self.tree.text[comment], newline, indent]);
         lines.collect()
     }
 
     /// Deletes a statement; comments in and behind it stay. An empty line before a header goes with it.
     fn delete(&self, statement: &Statement, splices: &mut Splices) {
-        let (text, span) = (&self.text, &statement.span);
+        let (text, span) = (&self.tree.text, &statement.span);
         let first = if text.starts_with(BOM) { BOM.len() } else { 0 };
         let mut start = line_start(text, span.start).max(first);
         let lead = self.lead(statement);
@@ -440,18 +435,18 @@ impl TomlText {
     fn braces(&self, at: &[String], node: &Node) -> Result<Braces<'_>, EditError> {
         let pairs = node.pairs().ok_or_else(|| EditError::NotATable(at.join(".")))?;
         // The span of a table of dotted keys is that of a key.
-        let dotted = |node: &Node| node.pairs().is_some() && !self.text[node.span.clone()].starts_with('{');
+        let dotted = |node: &Node| node.pairs().is_some() && !self.tree.text[node.span.clone()].starts_with('{');
         if dotted(node) || pairs.iter().any(|pair| dotted(&pair.value)) {
             let why = "has dotted keys between braces".to_owned();
             return Err(EditError::Unsafe { at: at.join("."), why });
         }
         Ok(Braces {
-            text: &self.text,
+            text: &self.tree.text,
             span: node.span.clone(),
             items: node.items(|pair| pair.value.span.end),
-            comments: comments(&self.text, node, node.span.clone(), SIGNS),
+            comments: comments(&self.tree.text, node, node.span.clone(), SIGNS),
             signs: SIGNS,
-            layout: &self.layout,
+            layout: &self.tree.layout,
             lines: false,
         })
     }

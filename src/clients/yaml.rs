@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::Unreadable;
 use super::braces::{Braces, Fate, fates};
-use super::edit::{Document, Edit, EditError, Fields, New, Parts, nested};
+use super::edit::{Document, Edit, EditError, Fields, New, Parts, Tree, nested};
 use super::node::{Node, Pair, Value};
 use super::splice::{
     Comments, Layout, Splices, comments, indent, line_end, line_indent, line_start, next_line, skip_blanks, with_below,
@@ -21,35 +21,25 @@ const SIGNS: Comments = Comments::Hash;
 
 /// A text of YAML that was read.
 pub(super) struct YamlText {
-    text: String,
-    root: Node,
-    layout: Layout,
+    tree: Tree,
 }
 
 impl Document for YamlText {
     fn read(text: String) -> Result<Self, Unreadable> {
         let root = parse(&text)?;
         let layout = layout(&text, &root);
-        Ok(Self { text, root, layout })
+        Ok(Self { tree: Tree { text, root, layout } })
     }
 
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn root(&self) -> &Node {
-        &self.root
-    }
-
-    fn newline(&self) -> &'static str {
-        self.layout.newline
+    fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
         if entry.is_linked() {
             return Err(refusal(&edit.at, "has an anchor, an alias or a tag"));
         }
-        if is_flow(&self.text, entry) {
+        if is_flow(&self.tree.text, entry) {
             self.braces(entry).put(entry, fields, &pair_in_flow, splices);
             return Ok(());
         }
@@ -59,14 +49,14 @@ impl Document for YamlText {
 
     fn remove(&self, from: &[String], names: &[&str], splices: &mut Splices) -> Result<(), EditError> {
         let absent = || EditError::Absent(from.join("."));
-        let table = self.root.at(from).ok_or_else(absent)?;
+        let table = self.tree.root.at(from).ok_or_else(absent)?;
         let fates = fates(table, names);
-        if is_flow(&self.text, table) {
+        if is_flow(&self.tree.text, table) {
             self.braces(table).edit(&fates, None, &[], splices);
             return Ok(());
         }
         for (item, _) in self.items(table).into_iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Delete) {
-            let at_dash = self.text[..item.start].trim_end();
+            let at_dash = self.tree.text[..item.start].trim_end();
             let is_item = matches!(table.value, Value::List(_)) && at_dash.ends_with('-');
             let start = if is_item { at_dash.len() - 1 } else { item.start };
             self.delete(from, table, start, item.end, splices)?;
@@ -74,28 +64,28 @@ impl Document for YamlText {
         if !fates.contains(&Fate::Keep) {
             // A key without a value would be null.
             let (key, outer) = from.split_last().ok_or_else(|| refusal(from, "is all that the file holds"))?;
-            let pairs = self.root.at(outer).and_then(Node::pairs).ok_or_else(absent)?;
+            let pairs = self.tree.root.at(outer).and_then(Node::pairs).ok_or_else(absent)?;
             let pair = pairs.iter().find(|pair| pair.key == *key).ok_or_else(absent)?;
-            let colon = skip_blanks(&self.text, pair.key_span.end) + 1;
+            let colon = skip_blanks(&self.tree.text, pair.key_span.end) + 1;
             splices.insert(colon, if matches!(table.value, Value::List(_)) { " []" } else { " {}" });
         }
         Ok(())
     }
 
     fn insert(&self, to: &[String], new: &[New<'_>], splices: &mut Splices) -> Result<(), EditError> {
-        let (text, newline) = (&self.text, self.layout.newline);
+        let (text, newline) = (&self.tree.text, self.tree.layout.newline);
         let not_a_table = || EditError::NotATable(to.join("."));
-        let table = self.root.at(to).ok_or_else(not_a_table)?;
+        let table = self.tree.root.at(to).ok_or_else(not_a_table)?;
         let values = nested(new, to.len());
         match &table.value {
             Value::Null if to.is_empty() => {
                 let end = if text.is_empty() || text.ends_with('\n') || text == "\u{feff}" { "" } else { newline };
-                splices.insert(text.len(), format!("{end}{}", block(&Json::Object(values), "", &self.layout)));
+                splices.insert(text.len(), format!("{end}{}", block(&Json::Object(values), "", &self.tree.layout)));
             }
             Value::Map(own) if !is_flow(text, table) => {
                 let last = own.last().ok_or_else(not_a_table)?;
                 let indent = self.column(to, last.key_span.start)?;
-                let added = block(&Json::Object(values), &indent, &self.layout);
+                let added = block(&Json::Object(values), &indent, &self.tree.layout);
                 let end = line_end(text, end_of(text, last));
                 splices.insert(end, format!("{newline}{}", added.trim_end_matches(['\n', '\r'])));
             }
@@ -113,15 +103,15 @@ impl Document for YamlText {
     }
 
     fn parts(&self, other: &Self, at: &[&[String]]) -> Result<Parts, EditError> {
-        let (text, original) = (&self.text, &other.text);
+        let (text, original) = (&self.tree.text, &other.tree.text);
         let part = |at: &&[String]| {
             let absent = || EditError::Absent(at.join("."));
-            let current = self.root.at(at).ok_or_else(absent)?;
-            let old = other.root.at(at).ok_or_else(absent)?;
+            let current = self.tree.root.at(at).ok_or_else(absent)?;
+            let old = other.tree.root.at(at).ok_or_else(absent)?;
             if is_flow(text, current) && is_flow(original, old) {
                 return Ok((current.span.clone(), old.span.clone()));
             }
-            let (to, from) = (lines(text, &self.root, at), lines(original, &other.root, at));
+            let (to, from) = (lines(text, &self.tree.root, at), lines(original, &other.tree.root, at));
             if line_indent(text, to.start) != line_indent(original, from.start) {
                 let why = "is indented otherwise than before".to_owned();
                 return Err(EditError::Unsafe { at: at.join("."), why });
@@ -198,7 +188,7 @@ impl YamlText {
                     self.replace(at, entry, pair, key, value, splices)?;
                 }
                 None if fields.drops(&pair.key) => {
-                    self.delete(at, entry, pair.key_span.start, end_of(&self.text, pair), splices)?;
+                    self.delete(at, entry, pair.key_span.start, end_of(&self.tree.text, pair), splices)?;
                 }
                 None => anchor = anchor.or(Some(pair)),
             }
@@ -206,18 +196,18 @@ impl YamlText {
         let Some(anchor) = anchor else { return Err(refusal(at, "has no line to write on")) };
         let indent = self.column(at, anchor.key_span.start)?;
         let line = |(key, value): &(String, Json)| {
-            format!("{}{indent}{}: {}", self.layout.newline, written(&Json::from(key.as_str())), written(value))
+            format!("{}{indent}{}: {}", self.tree.layout.newline, written(&Json::from(key.as_str())), written(value))
         };
         let more: String = new.map(|more| line(more)).collect();
         if !more.is_empty() {
-            splices.insert(line_end(&self.text, end_of(&self.text, anchor)), more);
+            splices.insert(line_end(&self.tree.text, end_of(&self.tree.text, anchor)), more);
         }
         Ok(())
     }
 
     /// The white space that puts a line under the key that stands here, after dashes perhaps.
     fn column(&self, at: &[String], start: usize) -> Result<String, EditError> {
-        let before = &self.text[line_start(&self.text, start)..start];
+        let before = &self.tree.text[line_start(&self.tree.text, start)..start];
         let before = before.trim_start_matches('\u{feff}');
         if before.bytes().all(|byte| matches!(byte, b' ' | b'-')) {
             Ok(" ".repeat(before.len()))
@@ -236,9 +226,9 @@ impl YamlText {
         value: &Json,
         splices: &mut Splices,
     ) -> Result<(), EditError> {
-        let (text, end) = (&self.text, end_of(&self.text, pair));
+        let (text, end) = (&self.tree.text, end_of(&self.tree.text, pair));
         let column = self.column(at, pair.key_span.start)?;
-        let newline = self.layout.newline;
+        let newline = self.tree.layout.newline;
         let inside: Vec<&str> =
             comments(text, entry, pair.key_span.start..end, SIGNS).into_iter().map(|comment| &text[comment]).collect();
         let own_line = indent(text, pair.key_span.start).is_some();
@@ -264,7 +254,7 @@ impl YamlText {
         end: usize,
         splices: &mut Splices,
     ) -> Result<(), EditError> {
-        let text = &self.text;
+        let text = &self.tree.text;
         let Some(indent) = indent(text, start) else {
             return Err(refusal(at, "is not written one key to a line"));
         };
@@ -272,7 +262,7 @@ impl YamlText {
         let kept: Vec<&str> =
             comments(text, tree, start..end, SIGNS).into_iter().map(|comment| &text[comment]).collect();
         if !kept.is_empty() {
-            splices.replace(start..end, kept.join(&format!("{}{indent}", self.layout.newline)));
+            splices.replace(start..end, kept.join(&format!("{}{indent}", self.tree.layout.newline)));
             return Ok(());
         }
         let mut from = start - indent.len();
@@ -286,18 +276,18 @@ impl YamlText {
     }
 
     fn items(&self, node: &Node) -> Vec<Range<usize>> {
-        node.items(|pair| end_of(&self.text, pair))
+        node.items(|pair| end_of(&self.tree.text, pair))
     }
 
     fn braces(&self, node: &Node) -> Braces<'_> {
         Braces {
-            text: &self.text,
+            text: &self.tree.text,
             span: node.span.clone(),
             items: self.items(node),
-            comments: comments(&self.text, node, node.span.clone(), SIGNS),
+            comments: comments(&self.tree.text, node, node.span.clone(), SIGNS),
             signs: SIGNS,
-            layout: &self.layout,
-            lines: self.text[node.span.clone()].contains('\n'),
+            layout: &self.tree.layout,
+            lines: self.tree.text[node.span.clone()].contains('\n'),
         }
     }
 }

@@ -89,23 +89,29 @@ fn overridden(
     }
 }
 
-/// Tries every change before any is promised: all of a file, then one by one to find those that fail.
+/// Tries every change before any is promised.
 fn leave_what_cannot_be_edited(sources: &Sources, items: &mut [Item]) {
     for index in 0..sources.all.len() {
-        let probe = |_: usize| (PROBE.0.to_owned(), PROBE.1.to_owned());
         let all: Vec<usize> = (0..items.len()).filter(|at| target_file(sources, &items[*at]) == Some(index)).collect();
-        let edits = |which: &[usize], items: &[Item]| {
-            which.iter().map(|at| edit_of(sources, &items[*at], PROBE_HUB, &probe)).collect::<Vec<Edit>>()
-        };
-        if all.is_empty() || text_with(sources, index, &edits(&all, items)).is_ok() {
-            continue;
+        leave(sources, index, items, &all);
+    }
+}
+
+/// All changes of a file at once, then in halves, to find those that fail.
+fn leave(sources: &Sources, index: usize, items: &mut [Item], which: &[usize]) {
+    let probe = |_: usize| (PROBE.0.to_owned(), PROBE.1.to_owned());
+    let edits: Vec<Edit> = which.iter().map(|at| edit_of(sources, &items[*at], PROBE_HUB, &probe)).collect();
+    match (text_with(sources, index, &edits), which) {
+        (Err(why), [one]) => {
+            items[*one].verdict = Verdict::Left(format!("it cannot be edited: {why}"));
+            items[*one].by = None;
         }
-        for at in all {
-            if let Err(why) = text_with(sources, index, &edits(&[at], items)) {
-                items[at].verdict = Verdict::Left(format!("it cannot be edited: {why}"));
-                items[at].by = None;
-            }
+        (Err(_), [_, ..]) => {
+            let (first, rest) = which.split_at(which.len() / 2);
+            leave(sources, index, items, first);
+            leave(sources, index, items, rest);
         }
+        (Err(_) | Ok(_), _) => {}
     }
 }
 

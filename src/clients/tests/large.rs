@@ -6,7 +6,7 @@
 use std::cell::Cell;
 
 use super::{Act, Edit, Scope, TARGET, edit, hub_entry, new_entry, place};
-use crate::clients::edit::{Document, EditError, Fields, New, Parts};
+use crate::clients::edit::{Document, EditError, Fields, New, Parts, Tree};
 use crate::clients::json::JsonText;
 use crate::clients::node::Node;
 use crate::clients::splice::Splices;
@@ -62,16 +62,8 @@ impl Document for Counted {
         JsonText::read(text).map(Self)
     }
 
-    fn text(&self) -> &str {
-        self.0.text()
-    }
-
-    fn root(&self) -> &Node {
-        self.0.root()
-    }
-
-    fn newline(&self) -> &'static str {
-        self.0.newline()
+    fn tree(&self) -> &Tree {
+        self.0.tree()
     }
 
     fn put(&self, edit: &Edit, entry: &Node, fields: &Fields, splices: &mut Splices) -> Result<(), EditError> {
