@@ -14,6 +14,7 @@ use crate::doctor::{self, Finding, Level};
 use super::args::DoctorArgs;
 use super::edit;
 use super::failure::{Exit, Failure};
+use super::harmless::harmless;
 use super::import::{asked, is_asking};
 use super::out::{Tone, bytes, span};
 use super::resolve::Setting;
@@ -47,9 +48,9 @@ fn show(finding: &Finding, setting: &Setting<'_>) -> Result<(), Failure> {
         Level::Fail => out.paint(Tone::Bad, "fail"),
     };
     let about = out.paint(Tone::Strong, &finding.about);
-    let mut page = format!("{level}  {about}: {}\n", out.paint(Tone::Plain, &finding.what));
+    let mut page = format!("{level}  {about}: {}\n", out.paint(Tone::Plain, &harmless(&finding.what)));
     for line in &finding.lines {
-        let _ = writeln!(page, "        {}", out.paint(Tone::Faint, line));
+        let _ = writeln!(page, "        {}", out.paint(Tone::Faint, &harmless(line)));
     }
     if let Some(hint) = &finding.hint {
         let _ = writeln!(page, "      {} {}", out.paint(Tone::Strong, "→"), out.paint(Tone::Plain, hint));

@@ -22,6 +22,11 @@ static CAUSES: &[Cause] = &[
         hint: "set it where hub is started, or write it into an `env_file` of the server; `${NAME:-default}` has a default",
     },
     Cause {
+        id: "env-file",
+        says: &["`env_file` & cannot be read"],
+        hint: "write the file, or take `env_file` out of hub.toml; a relative path begins where hub.toml is",
+    },
+    Cause {
         id: "docker-not-running",
         says: &[
             "cannot connect to the docker daemon",
@@ -265,6 +270,10 @@ mod tests {
             ("Error: GITHUB_PERSONAL_ACCESS_TOKEN environment variable is required", "credentials"),
             ("Error: Request failed with status code 401", "credentials"),
             ("hub.toml:4: servers.a: variable SOME_TOKEN is not set", "variable-not-set"),
+            (
+                "hub.toml:9: servers.a: `env_file`: /x/.env cannot be read: No such file or directory (os error 2)",
+                "env-file",
+            ),
             ("it closed its stdout\nnot expected on stdout: Server running on port 3000", "noise"),
             ("BRAVE_API_KEY environment variable is required", "credentials"),
             ("Error: listen EADDRINUSE: address already in use :::3000", "port-in-use"),

@@ -62,7 +62,7 @@ fn finding(server: &str, copies: Vec<RunningCopy>, entries: Option<&Vec<String>>
     let bytes: u64 = copies.iter().map(|copy| copy.rss_bytes).sum();
     let (number, verb) =
         if copies.len() == 1 { ("1 copy".to_owned(), "runs") } else { (format!("{} copies", copies.len()), "run") };
-    let what = format!("{number} of `{server}` {verb} beside hub's own, {}", megabytes(bytes));
+    let what = format!("{number} of `{server}` {verb} outside of hub, {}", megabytes(bytes));
     let mut lines: Vec<String> = copies.iter().take(DOCTOR_COPIES_SHOWN_MAX).map(line).collect();
     if let Some(more @ 1..) = copies.len().checked_sub(DOCTOR_COPIES_SHOWN_MAX) {
         lines.push(format!("and {more} more (`hub doctor --json` has all)"));
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn how_copies_are_told() {
         let one = finding("a", vec![copy(1)], None);
-        assert_eq!(one.what, "1 copy of `a` runs beside hub's own, 2 MB");
+        assert_eq!(one.what, "1 copy of `a` runs outside of hub, 2 MB");
         assert_eq!(one.lines, ["pid 1: 2 MB in 3 processes for 1h 2m, started by claude (pid 7)"]);
         assert!(one.hint.expect("a hint").starts_with("restart claude: it runs what it had started before"));
         let entries = vec!["Claude Code (/home/u/.claude.json)".to_owned()];

@@ -17,7 +17,15 @@ pub(super) fn config(scene: &Scene<'_>, unreadable: Option<&file::Error>) -> Vec
     const ABOUT: &str = "config";
     let path = &scene.dirs.config_file;
     if let Some(error) = unreadable {
-        let finding = Finding::fail(ABOUT, error.to_string());
+        let said = match (error, std::error::Error::source(error)) {
+            // What to do is said below.
+            (file::Error::Writable { mode, .. }, _) => {
+                format!("others may write {} (mode {mode:03o}), and it says what hub runs", path.display())
+            }
+            (_, Some(source)) => format!("{error}: {source}"),
+            (_, None) => error.to_string(),
+        };
+        let finding = Finding::fail(ABOUT, said);
         return vec![match error {
             file::Error::Absent { .. } => {
                 finding.hint("`hub up` imports what your clients have; `hub add` writes a first server")

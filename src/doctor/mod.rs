@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::config::{Config, Loaded, file};
 use crate::control::client::{self, Client};
 use crate::control::proto::About;
+use crate::limits::DOCTOR_ANSWER;
 use crate::platform::dirs::{self, Dirs};
 
 /// How bad it is.
@@ -100,7 +101,7 @@ pub async fn examine(dirs: &Dirs) -> Vec<Finding> {
     let text = file::read(&dirs.config_file);
     let home = dirs::home_or_root();
     let loaded = text.as_ref().ok().map(|text| file::load(text, &dirs.config_file, &home));
-    let about = Client::new(&dirs.control_socket).get::<About>("/v1/about").await;
+    let about = about(dirs).await;
     let scene = Scene { dirs, loaded, about };
     let mut findings = files::config(&scene, text.as_ref().err());
     findings.extend(files::state(dirs));
@@ -108,9 +109,19 @@ pub async fn examine(dirs: &Dirs) -> Vec<Finding> {
     findings.extend(running::ports(&scene));
     findings.extend(path::drift(&scene).await);
     findings.extend(servers::all(&scene));
-    let clients = clients::look(dirs);
+    // Without a hub.toml that can be read, all that would be said of clients is that once more.
+    let is_unreadable = text.as_ref().is_err_and(|error| !matches!(error, file::Error::Absent { .. }));
+    let clients = if is_unreadable { clients::Clients::default() } else { clients::look(dirs) };
     findings.extend(clients.findings);
     findings.extend(copies::findings(&scene, &clients.copying));
     findings.extend(orphans::finding(scene.config()));
     findings
+}
+
+/// What the daemon says of itself. One that hangs is as good as none; whose process it is, its lock tells.
+async fn about(dirs: &Dirs) -> Result<About, client::Error> {
+    let client = Client::new(&dirs.control_socket);
+    let answer = tokio::time::timeout(DOCTOR_ANSWER, client.get::<About>("/v1/about"));
+    let silent = |_elapsed| Err(client::Error::NotRunning { socket: dirs.control_socket.clone() });
+    answer.await.unwrap_or_else(silent)
 }

@@ -66,12 +66,18 @@ pub(super) fn finding(config: Option<&Config>) -> Vec<Finding> {
     }
     let processes: usize = orphans.iter().map(|orphan| orphan.processes).sum();
     let bytes: u64 = orphans.iter().map(|orphan| orphan.pss_bytes).sum();
-    let what = format!(
-        "{} MCP servers were left behind by their clients: {processes} processes, {} MB",
-        orphans.len(),
-        bytes / 1_000_000
-    );
-    vec![Finding::warn("orphans", what).hint("`hub doctor --orphans` shows them; with `--kill`, they are ended")]
+    let who = match orphans.len() {
+        1 => "1 MCP server was left behind by its client".to_owned(),
+        count => format!("{count} MCP servers were left behind by their clients"),
+    };
+    let plural = if processes == 1 { "" } else { "es" };
+    let what = format!("{who}: {processes} process{plural}, {} MB", bytes.div_ceil(1_000_000));
+    let hint = if orphans.iter().any(|orphan| orphan.certain) {
+        "`hub doctor --orphans` shows what was left behind; with `--kill`, it is ended"
+    } else {
+        "`hub doctor --orphans` shows what was left behind"
+    };
+    vec![Finding::warn("orphans", what).hint(hint)]
 }
 
 impl Orphan {

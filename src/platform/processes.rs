@@ -72,13 +72,7 @@ impl Snapshot {
     /// The command line of a process, word by word, as it was given or as the process has rewritten it; empty for one
     /// that ended or may not be looked at.
     pub fn command(&self, pid: u32) -> Vec<String> {
-        let mut words = self.source.command(pid);
-        // A process that writes a title over its command line leaves the rest of the room empty.
-        if words.first().is_some_and(|first| first.contains(' ')) {
-            let used = words.iter().rposition(|word| !word.is_empty()).map_or(0, |last| last + 1);
-            words.truncate(used);
-        }
-        words
+        self.source.command(pid)
     }
 
     /// The short name of a process.

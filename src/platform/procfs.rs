@@ -110,7 +110,13 @@ mod linux {
             return Vec::new();
         }
         let words = text.strip_suffix(b"\0").unwrap_or(&text).split(|byte| *byte == 0);
-        words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+        let mut words: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        // A process that writes a title over its command line leaves the rest of the room empty.
+        if words.first().is_some_and(|first| first.contains(' ')) {
+            let used = words.iter().rposition(|word| !word.is_empty()).map_or(0, |last| last + 1);
+            words.truncate(used);
+        }
+        words
     }
 
     /// Whether a process has a terminal that could still talk to it.

@@ -53,12 +53,21 @@ fn servers_that_fail() {
             Fake::new("key").arg("--init-error", "BRAVE_API_KEY environment variable is required"),
             Fake::new("unset").key("env", "{ T = \"${NO_SUCH_VARIABLE_AT_ALL}\" }"),
             Fake::new("module").command("sh", &["-c", "echo \"ModuleNotFoundError: No module named 'x'\" >&2; exit 1"]),
+            // As Node does: what happened, then where.
+            Fake::new("trace").command(
+                "sh",
+                &[
+                    "-c",
+                    "echo \"Error: Cannot find module '/x/dist/index.js'\" >&2; seq 9 | sed 's/^/  at /' >&2; exit 1",
+                ],
+            ),
+            Fake::new("file").key("env_file", "\"no-such.env\""),
             Fake::new("off").command("no-such-program-at-all", &[]).key("enabled", "false"),
         ])
         .impatient(),
     );
     hub.wait_state("good", "ready");
-    for name in ["missing", "key", "module"] {
+    for name in ["missing", "key", "module", "trace"] {
         eventually("a failure", || hub.server(name)["last_failure"].is_object().then_some(()));
     }
     let (code, findings) = findings(&hub);
@@ -68,6 +77,8 @@ fn servers_that_fail() {
         ("missing", "does not find the program"),
         ("key", "key or token"),
         ("unset", "env_file"),
+        ("trace", "npm install"),
+        ("file", "where hub.toml is"),
         ("module", "Python package"),
     ] {
         let finding = find(&findings, &format!("server {name}"), "fail");
@@ -75,6 +86,8 @@ fn servers_that_fail() {
     }
     let module = find(&findings, "server module", "fail");
     assert!(module["lines"].to_string().contains("No module named"), "the end of stderr: {module}");
+    let trace = find(&findings, "server trace", "fail");
+    assert!(trace["lines"][0].to_string().contains("Cannot find module"), "{trace}");
     let unset = find(&findings, "server unset", "fail");
     assert!(unset["what"].to_string().contains("NO_SUCH_VARIABLE_AT_ALL"), "{unset}");
     assert!(!findings.iter().any(|finding| finding["about"] == "server off"), "{findings:#?}");
@@ -115,7 +128,19 @@ fn hub_and_its_surroundings() {
         about_hub.map(|finding| assert!(finding["what"].to_string().contains("prot"), "{finding}"))
     });
     assert!(hint(&find(&findings(&hub).1, "config", "fail")).contains("`hub check`"));
+
+    // One that hangs does not make doctor hang.
+    let pid = u32::try_from(hub.status()["hub"]["pid"].as_u64().expect("a pid")).expect("a pid");
+    procs::signal(pid, Signal::SIGSTOP);
+    let (_, silent) = findings(&hub);
+    procs::signal(pid, Signal::SIGCONT);
+    let silent = find(&silent, "hub", "fail");
+    assert!(silent["what"].to_string().contains(&format!("(pid {pid}) runs, and does not answer")), "{silent}");
     hub.stop();
+    std::fs::set_permissions(hub.config_path(), PermissionsExt::from_mode(0o666)).expect("a file");
+    let (_, refused) = findings(&hub);
+    assert!(hint(&find(&refused, "config", "fail")).contains("chmod 600"));
+    assert!(!refused.iter().any(|finding| finding["about"] == "clients"), "it is said once: {refused:#?}");
     std::fs::remove_file(hub.config_path()).expect("a file");
     assert!(hint(&find(&findings(&hub).1, "config", "fail")).contains("`hub up`"));
 }
