@@ -6,11 +6,11 @@
 //! Not part of every run: `systemd --user` wants a machine booted with systemd (`/run/systemd/system` is there) and a
 //! control group that it may use. `cargo nextest run --run-ignored only -E 'test(under_systemd)'` runs it.
 
-use crate::support::{Fake, Hub, Setup, eventually, procs};
+use crate::support::{Fake, Hub, Setup, eventually, patience, procs};
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A user manager, ended with its services when dropped.
 struct Manager<'a> {
@@ -68,6 +68,12 @@ impl<'a> Manager<'a> {
 impl Drop for Manager<'_> {
     fn drop(&mut self) {
         procs::signal(self.process.id(), Signal::SIGTERM);
+        let start = Instant::now();
+        while start.elapsed() < patience() && self.process.try_wait().is_ok_and(|ended| ended.is_none()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Reaped in any case; an error says that it was.
+        drop(self.process.kill());
         let ended = self.process.wait();
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.hub.path("systemd.log")).unwrap_or_default();
