@@ -112,11 +112,12 @@ fn address(text: &str, is_source: bool) -> Option<String> {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
     // Of other schemes, `scheme://SECRET` is all that there is.
     let is_web = ["http", "https", "ws", "wss"].contains(&scheme);
-    let is_told = is_web || name.contains('.') || name == "localhost" || !user.is_empty();
+    let is_told = is_web || is_source || name == "localhost" || !user.is_empty();
     let is_host = is_reference(host) || name.is_empty() || name == "[::1]" || (is_plain(name) && is_told);
     let is_port = port.len() <= 5 && port.chars().all(|c| c.is_ascii_digit());
     // A password may hold what divides a URL: what seems to be the host is a part of it then.
-    let is_clear = !tail.contains('@') || (is_source && name.contains('.'));
+    let is_tag = |behind: &str| is_source && name.contains('.') && !behind.contains('/');
+    let is_clear = tail.rsplit_once('@').is_none_or(|(_, behind)| is_tag(behind));
     if !is_host || !(is_port || is_reference(host)) || !is_clear {
         return Some(format!("{scheme}://{MASK}"));
     }

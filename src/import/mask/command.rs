@@ -80,6 +80,8 @@ fn line(words: &[&str], depth: usize) -> Vec<String> {
         let next = behind.first();
         let is = |list: &[&str]| list.contains(word);
         match (word.split_once('='), next) {
+            // What follows is the arguments of the program that an option named.
+            _ if *word == "--" && runner.first == First::File => break,
             _ if is(runner.verbs) || is(runner.bare) || *word == "--" => shown.push((*word).to_owned()),
             (Some((flag, name)), _) if runner.naming.contains(&flag) => shown.push(format!("{flag}={}", program(name))),
             (Some(_), _) if word.starts_with("--") => shown.push(option(word)),
@@ -119,7 +121,8 @@ fn first(kind: First, words: &[&str], depth: usize) -> Vec<String> {
         }
         First::Image => [program(word)].into_iter().chain(arguments(rest)).collect(),
         First::File => {
-            let is_file = word.contains(['.', '/', '\\']) || word.starts_with("npm:") || word.starts_with("jsr:");
+            let is_named = ["artisan", "npm:", "jsr:"].iter().any(|start| word.starts_with(start));
+            let is_file = is_named || word.contains(['.', '/', '\\']);
             let name = if is_file { program(word) } else { value(word, None) };
             [name].into_iter().chain(arguments(rest)).collect()
         }
@@ -219,7 +222,7 @@ fn tag(version: &str) -> String {
         let number = part.trim_start_matches(|c: char| c.is_ascii_alphabetic());
         let is_number = number.len() <= 4 && number.chars().all(|c| c.is_ascii_digit());
         let name = &part[..part.len() - number.len()];
-        TAGS.contains(&part) || (is_number && (TAGS.contains(&name) || matches!(name, "" | "a" | "b" | "v")))
+        TAGS.contains(&part) || (is_number && (name.is_empty() || TAGS.contains(&name)))
     };
     match version.len() - digits.len() {
         _ if digits.is_empty() && version.is_empty() => String::new(),

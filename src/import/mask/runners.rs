@@ -250,7 +250,7 @@ static RUNNERS: &[Runner] = &[
     },
     Runner {
         programs: &["node", "nodejs", "tsx", "ts-node", "deno", "ruby", "php", "perl", "java", "dotnet", "go", "cargo"],
-        verbs: &["run", "exec", "watch", "artisan"],
+        verbs: &["run", "exec", "watch"],
         bare: &[
             "-A",
             "-q",
@@ -290,8 +290,7 @@ static RUNNERS: &[Runner] = &[
             "-classpath",
             "--manifest-path",
         ],
-        naming: &["--project"],
-        module: &["-jar", "--bin"],
+        module: &["-jar", "--bin", "--project"],
         first: First::File,
         ..NONE
     },

@@ -40,8 +40,8 @@ fn secrets_of_a_command_line_are_masked() {
             "uvx --from git+https://***@h.example/me/x@v1 tool",
         ),
         (
-            "x|https://h/p?x=a:b@hunter2|otpauth://hunter2|redis://h.example/0",
-            "x https://*** otpauth://*** redis://h.example/0",
+            "x|https://h/p?x=a:b@hunter2|otpauth://hunter2|redis://localhost/0",
+            "x https://*** otpauth://*** redis://localhost/0",
         ),
         ("node|--env-file=/x|.|hunter2", "node --env-file=/x . ***"),
         ("x|{\"token\":\"abc\"}", "x ***"),
@@ -138,8 +138,50 @@ mod any {
         ("unknown|-a|b|--c=d|{}|e", 1),
     ];
 
+    /// Lines with a secret where an option, a runner or a version may hide it: `§`.
+    const HIDDEN: &[&str] = &[
+        "npx|--prefix|§|pkg",
+        "npx|--unknown|§|pkg",
+        "npx|-y|pkg@§",
+        "npx|pkg|--|§",
+        "npx -y pkg|§",
+        "npm|--prefix|§|run|mcp",
+        "npm|run|mcp|--|§",
+        "uvx|--python|§|tool",
+        "uvx|tool==§",
+        "uvx|--with|tool==§|tool",
+        "uvx|--from|git+https://§@host.example/x|tool",
+        "uv|run|--env-file|§|x.py",
+        "docker|run|--name|§|img",
+        "docker|run|--label=§|img",
+        "docker|--context|§|run|img",
+        "docker|run|--unknown|§|img",
+        "docker|run|img:§",
+        "docker|run|-e|§=1|img",
+        "docker|exec|-i|box|§",
+        "node|--import|§|x.js",
+        "node|-e|§",
+        "python3|-W|§|-m|module",
+        "python3|-c|§",
+        "deno|run|--allow-net=§|x.ts",
+        "java|-Dkey=§|-jar|x.jar",
+        "dotnet|run|--project|src|--|§",
+        "php|artisan|§",
+        "env|-u|§|npx|x",
+        "env|lower=§|npx|x",
+        "op|run|--account|§|--|npx|x",
+        "bash|-c|x|§",
+        "bash|-c|x; § y",
+        "bash|-c|x '§' \"§\" $§ ${A:-§}",
+        "x|https://§@host/mcp",
+        "x|https://me:§@host/mcp",
+        "x|https://host/mcp?§#§",
+        "x|token://§",
+    ];
+
     fn secret() -> impl Strategy<Value = String> {
-        "[a-z][a-zA-Z0-9]{3,12}Q[a-zA-Z0-9+_=-]{0,24}".prop_filter("not a version", |word| !word.contains("=="))
+        "[a-zA-Z][a-z][a-zA-Z0-9]{3,12}Q[a-zA-Z0-9+/=_.:!%-]{0,24}"
+            .prop_filter("not a version or a file", |word| !word.contains("==") && !word.ends_with(['s', 'y', 'h']))
     }
 
     fn dressed(kind: u8, secret: &str) -> Vec<String> {
@@ -173,6 +215,12 @@ mod any {
             let at = from + at % (words.len() - from + 1);
             words.splice(at..at, dressed(kind, &secret));
             let shown = command_line(&words[0], &words[1..]);
+            prop_assert!(!shown.contains(&secret), "{shown}");
+        }
+
+        #[test]
+        fn nor_where_it_is_hidden(text in proptest::sample::select(HIDDEN), secret in secret()) {
+            let shown = line(&text.replace('§', &secret.replace('|', "")));
             prop_assert!(!shown.contains(&secret), "{shown}");
         }
 
