@@ -364,8 +364,8 @@ pub const ADD_LOOK_EVERY: Duration = Duration::from_millis(50);
 pub const DOCTOR_DISK_BYTES_MIN: u64 = 200 << 20;
 /// More bytes of logs than this, and `hub doctor` says so.
 pub const DOCTOR_LOG_BYTES_MAX: u64 = 1 << 30;
-/// `hub doctor` waits this long for the daemon to say something of itself.
-pub const DOCTOR_ANSWER: Duration = Duration::from_secs(5);
+/// A command waits this long for what the daemon says from memory: its state. Longer than this, it hangs.
+pub const CONTROL_ANSWER: Duration = Duration::from_secs(5);
 /// Lines of a server's log in which `hub doctor` looks for why it failed.
 pub const DOCTOR_LOG_LINES_MAX: usize = 60;
 /// Copies of one server that `hub doctor` names on its page, one line each.

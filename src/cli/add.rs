@@ -92,7 +92,7 @@ async fn settled(name: &str, setting: &Setting<'_>) -> Result<AboutServer, Failu
     let start = Instant::now();
     let mut said = false;
     loop {
-        let about: About = setting.client.get("/v1/about").await?;
+        let about: About = setting.client.prompt("/v1/about").await?;
         let Some(now) = about.servers.into_iter().find(|server| server.name == name) else {
             return Err(Failure::new(Exit::Failed, format!("{name} is gone from hub.toml again")));
         };

@@ -82,6 +82,8 @@ impl From<client::Error> for Failure {
                 .hint("the daemon may be of another version than this command: `hub down`, then start it again"),
             client::Error::Unreachable { .. } => Self::new(Exit::Failed, chain(&error))
                 .hint("the socket is another user's, or this one's limits are reached; `hub doctor` looks closer"),
+            client::Error::Silent => Self::new(Exit::Failed, chain(&error))
+                .hint("it may be starting or stopping; if it stays so, `hub doctor` tells its process"),
             client::Error::Broken(_) => Self::new(Exit::Failed, chain(&error))
                 .hint("it may be stopping: try again, and see `hub doctor` if it stays so"),
         }

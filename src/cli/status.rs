@@ -15,12 +15,12 @@ const PATH: &str = "/v1/status";
 
 pub(super) async fn run(args: &StatusArgs, setting: &Setting<'_>) -> Result<(), Failure> {
     if args.json {
-        return setting.out.document(&setting.client.get_bytes(PATH).await?);
+        return setting.out.document(&setting.client.prompt_bytes(PATH).await?);
     }
     if args.watch {
         return watch(setting).await;
     }
-    let status = setting.client.get(PATH).await?;
+    let status = setting.client.prompt(PATH).await?;
     setting.out.text(&page(&status, setting.out))
 }
 
@@ -30,7 +30,7 @@ async fn watch(setting: &Setting<'_>) -> Result<(), Failure> {
         setting.out.text("\x1b[2J")?;
     }
     loop {
-        let page = match setting.client.get(PATH).await {
+        let page = match setting.client.prompt(PATH).await {
             Ok(status) => page(&status, setting.out),
             Err(error @ client::Error::Refused(_)) => return Err(error.into()),
             Err(error) => format!("{}\n", super::failure::chain(&error)),

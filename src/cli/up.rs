@@ -118,7 +118,7 @@ async fn settled(setting: &Setting<'_>, progress: &mut Progress<'_>, patience: D
     let deadline = Instant::now() + patience;
     let mut first = true;
     loop {
-        let status: Status = telling(progress, "asking hub", setting.client.get("/v1/status")).await?;
+        let status: Status = telling(progress, "asking hub", setting.client.prompt("/v1/status")).await?;
         if std::mem::take(&mut first) && status.hub.config != setting.dirs.config_file.display().to_string() {
             let message = format!("hub runs already, with another hub.toml: {}", status.hub.config);
             return Err(Failure::new(Exit::Failed, message).hint("stop that one first: `hub down`"));

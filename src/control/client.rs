@@ -15,8 +15,10 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::proto::Refused;
+use crate::limits::CONTROL_ANSWER;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,9 @@ pub enum Error {
     /// The connection broke, or the answer is not HTTP.
     #[error("hub did not answer")]
     Broken(#[from] hyper::Error),
+    /// It is there, and says nothing.
+    #[error("hub runs, and does not answer")]
+    Silent,
     /// hub answered that it will not.
     #[error("{}", .0.error)]
     Refused(Refused),
@@ -67,6 +72,16 @@ impl Client {
     /// A document as it came.
     pub async fn get_bytes(&self, path: &str) -> Result<Bytes, Error> {
         self.exchange(Method::GET, path, Bytes::new()).await
+    }
+
+    /// A document that hub has in memory: if it takes longer than [`CONTROL_ANSWER`], hub hangs.
+    pub async fn prompt<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        Ok(serde_json::from_slice(&self.prompt_bytes(path).await?)?)
+    }
+
+    /// See [`Client::prompt`]; as it came.
+    pub async fn prompt_bytes(&self, path: &str) -> Result<Bytes, Error> {
+        timeout(CONTROL_ANSWER, self.get_bytes(path)).await.unwrap_or(Err(Error::Silent))
     }
 
     /// Sends a document, or nothing, and returns the answer.

@@ -18,7 +18,6 @@ use serde::Serialize;
 use crate::config::{Config, Loaded, file};
 use crate::control::client::{self, Client};
 use crate::control::proto::About;
-use crate::limits::DOCTOR_ANSWER;
 use crate::platform::dirs::{self, Dirs};
 
 /// How bad it is.
@@ -121,7 +120,7 @@ pub async fn examine(dirs: &Dirs) -> Vec<Finding> {
 /// What the daemon says of itself. One that hangs is as good as none; whose process it is, its lock tells.
 async fn about(dirs: &Dirs) -> Result<About, client::Error> {
     let client = Client::new(&dirs.control_socket);
-    let answer = tokio::time::timeout(DOCTOR_ANSWER, client.get::<About>("/v1/about"));
-    let silent = |_elapsed| Err(client::Error::NotRunning { socket: dirs.control_socket.clone() });
-    answer.await.unwrap_or_else(silent)
+    let silent = || client::Error::NotRunning { socket: dirs.control_socket.clone() };
+    let answer = client.prompt("/v1/about").await;
+    answer.map_err(|error| if matches!(error, client::Error::Silent) { silent() } else { error })
 }

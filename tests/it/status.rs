@@ -3,6 +3,7 @@
 //! In: a running hub. Out: documents that agree with `/proc`. Owns nothing. May not: accept a number that nobody measured.
 
 use crate::support::{Fake, Hub, Session, Setup, Value, eventually, json, procs};
+use nix::sys::signal::Signal;
 
 /// Every member of DESIGN 3.5 and its kind.
 fn has_shape(value: &Value, shape: &Value, path: &str) {
@@ -166,4 +167,16 @@ fn metrics() {
     one("hub_server_processes", &[a], 1.0);
     assert!(value("hub_server_resident_memory_bytes", &["server=\"b\""]) > 0.0);
     assert_eq!(hub.at("a").at("/metrics").get().status(), 404, "only on the hub port");
+}
+
+/// A daemon that hangs does not make the command hang.
+#[test]
+fn a_daemon_that_says_nothing() {
+    let hub = Hub::start(Setup::one());
+    hub.signal(Signal::SIGSTOP);
+    let silent = hub.cli(&["status"]);
+    hub.signal(Signal::SIGCONT);
+    assert_eq!(silent.code, 1, "{silent:?}");
+    assert!(silent.stderr.contains("does not answer") && silent.stderr.contains("`hub doctor`"), "{silent:?}");
+    hub.run(&["status"]);
 }
