@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One file and what shall become of it.
 #[derive(Debug, Clone, Copy)]
@@ -93,13 +94,23 @@ pub fn change(change: Change<'_>) -> Result<(), Error> {
     unchanged(change)?;
     let Some(after) = change.after else {
         fs::remove_file(change.path).map_err(at("cannot remove it"))?;
-        return settle(change.path).map_err(at("cannot sync its folder"));
+        settle_if_possible(change.path);
+        return Ok(());
     };
     let temp = Temp::make(change.temp)?;
     fill(&temp.file, change, after)?;
     unchanged(change)?;
     temp.put(change.path)?;
-    settle(change.path).map_err(at("cannot sync its folder"))
+    settle_if_possible(change.path);
+    Ok(())
+}
+
+/// Not every folder can be opened, nor synced on every file system. The file is changed by then: nothing may say that it is
+/// not.
+fn settle_if_possible(path: &Path) {
+    if let Err(error) = settle(path) {
+        tracing::warn!(path = %path.display(), %error, "changed, but its folder cannot be synced");
+    }
 }
 
 fn fill(mut temp: &File, change: Change<'_>, after: &[u8]) -> Result<(), Error> {
@@ -142,9 +153,15 @@ struct Temp<'a> {
 
 /// Who else fills or removes a temporary file of this name is done soon, or is at it all the time.
 const TRIES: usize = 5;
+/// Where files cannot be locked, one that is older was left by a kill.
+const FILLED_WITHIN: Duration = Duration::from_secs(60);
 
 impl<'a> Temp<'a> {
     fn make(path: &'a Path) -> Result<Self, Error> {
+        Self::make_with(path, &File::try_lock)
+    }
+
+    fn make_with(path: &'a Path, lock: &dyn Fn(&File) -> Result<(), TryLockError>) -> Result<Self, Error> {
         let wrong = at("cannot make a file beside it");
         for _ in 0..TRIES {
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -164,12 +181,25 @@ impl<'a> Temp<'a> {
                 Err(error) if is_left && error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(&wrong)?,
             };
-            match file.try_lock() {
+            let locked = match lock(&file) {
+                // The file system has no locks.
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+                    if is_left && !is_old(&file) { Err(TryLockError::WouldBlock) } else { Ok(()) }
+                }
+                other => other,
+            };
+            match locked {
                 Ok(()) if !super::lock::is_at(&file, path) => {}
                 Ok(()) if is_left => fs::remove_file(path).map_err(&wrong)?,
                 Ok(()) => return Ok(Self { file, path, is_put: false }),
                 Err(TryLockError::WouldBlock) => return Err(Error::Changed),
-                Err(TryLockError::Error(error)) => return Err(wrong(error)),
+                Err(TryLockError::Error(error)) => {
+                    if !is_left {
+                        // Made just now, and nothing comes of it: the reason is told.
+                        fs::remove_file(path).ok();
+                    }
+                    return Err(wrong(error));
+                }
             }
         }
         Err(Error::Changed)
@@ -180,6 +210,17 @@ impl<'a> Temp<'a> {
         self.is_put = true;
         Ok(())
     }
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    use nix::errno::Errno::{ENOLCK, ENOSYS, EOPNOTSUPP};
+    error.raw_os_error().is_some_and(|code| [ENOLCK, ENOSYS, EOPNOTSUPP].iter().any(|known| *known as i32 == code))
+}
+
+/// Whether nobody has filled a file for so long that nobody does now.
+fn is_old(file: &File) -> bool {
+    let written = file.metadata().and_then(|found| found.modified());
+    written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > FILLED_WITHIN))
 }
 
 impl Drop for Temp<'_> {
@@ -287,6 +328,40 @@ mod tests {
         assert_eq!(fs::read_to_string(&scene.path).expect("text"), "two");
     }
 
+    /// As on some network file systems.
+    #[test]
+    fn files_are_made_where_none_can_be_locked() {
+        use nix::errno::Errno;
+        let scene = scene();
+        let make = |errno: Errno| {
+            let refuse = |_: &File| Err(TryLockError::Error(io::Error::from_raw_os_error(errno as i32)));
+            Temp::make_with(&scene.temp, &refuse).map(drop)
+        };
+        for errno in [Errno::ENOLCK, Errno::ENOSYS, Errno::EOPNOTSUPP] {
+            make(errno).expect("made");
+            fs::write(&scene.temp, "half").expect("written");
+            assert!(matches!(make(errno), Err(Error::Changed)), "somebody may be at it");
+            let left = File::options().write(true).open(&scene.temp).expect("there");
+            left.set_modified(std::time::SystemTime::now() - FILLED_WITHIN * 2).expect("older");
+            make(errno).expect("nobody is");
+        }
+        assert!(matches!(make(Errno::EIO), Err(Error::Io { .. })));
+        assert!(scene.names().is_empty(), "no temporary file is left");
+    }
+
+    /// The folder can be written to, and not opened (root opens it all the same).
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_no_error() {
+        let scene = scene();
+        let closed = |mode| fs::set_permissions(scene.folder.path(), Permissions::from_mode(mode)).expect("mode");
+        closed(0o311);
+        let done = [(None, Some("one")), (Some("one"), Some("two")), (Some("two"), None)]
+            .map(|(before, after)| scene.change(before, after, 0o600));
+        closed(0o700);
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+        assert!(scene.names().is_empty());
+    }
+
     #[test]
     fn what_is_read_only_stays() {
         let scene = scene();
@@ -335,6 +410,7 @@ mod tests {
             let all: Vec<_> = (0..4).map(|_| scope.spawn(move || one().count())).collect();
             all.into_iter().map(|one| one.join().expect("ends")).sum::<usize>()
         });
+        assert!(done > 0, "somebody gets through");
         assert_eq!(fs::read(&scene.path).expect("text").len(), done);
         assert_eq!(scene.names(), ["file.json"]);
     }
