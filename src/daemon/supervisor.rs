@@ -3,18 +3,22 @@
 //! In: commands, signals, changes of hub.toml. Out: started, changed and stopped servers; a new registry each time. Owns
 //! all of them. May not: touch a server that a change does not concern, or let a bad file change anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::{self, Config, HubChange, ServerEntry, ServerName, Step, file};
 use crate::control::{Command, Facts, command::Report, proto::NOTHING_CHANGED};
 use crate::files::Lock;
 use crate::http::{Context, Face, Listener, Settings};
-use crate::limits::{BIND_RETRY, CHANGE_PATIENCE, DOOR_PAUSE, DOOR_TRIES, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER};
+use crate::limits::{
+    BIND_RETRY, CHANGE_PATIENCE, DOOR_PAUSE, DOOR_TRIES, DRAIN, SHUTDOWN_DRAIN, SHUTDOWN_LINGER, SUPERVISOR_QUEUE_MAX,
+};
 use crate::platform::dirs::{Dirs, home_or_root};
 use crate::platform::kept::Kept;
 use crate::platform::notify;
@@ -50,6 +54,22 @@ struct Slot {
     door: Door,
 }
 
+/// A server to be enabled or disabled in hub.toml, as soon as nobody else changes that.
+struct Wanted {
+    name: String,
+    enabled: bool,
+    reply: oneshot::Sender<Report>,
+    since: Instant,
+}
+
+/// The lock for a change, `WouldBlock` when its patience ends; never, without one. Dropped, it loses nothing.
+async fn lock_for(wanted: Option<&Wanted>, folder: &Path) -> io::Result<Lock> {
+    match wanted {
+        Some(wanted) => Lock::wait(folder, CHANGE_PATIENCE.saturating_sub(wanted.since.elapsed())).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// See the module.
 pub(super) struct Supervisor {
     parts: Parts,
@@ -58,12 +78,14 @@ pub(super) struct Supervisor {
     hub_listener: Option<Listener>,
     ports: Ports,
     slots: HashMap<ServerName, Slot>,
+    /// In the order in which they were asked for, at most [`SUPERVISOR_QUEUE_MAX`].
+    wanted: VecDeque<Wanted>,
 }
 
 impl Supervisor {
     pub(super) async fn new(parts: Parts, hub: SocketAddr, kept: Kept) -> Result<Self, Error> {
         let ports = Ports::load(parts.world.store.clone(), kept).await;
-        Ok(Self { parts, config: None, hub, hub_listener: None, ports, slots: HashMap::new() })
+        Ok(Self { parts, config: None, hub, hub_listener: None, ports, slots: HashMap::new(), wanted: VecDeque::new() })
     }
 
     /// The first start is the difference from nothing.
@@ -72,7 +94,7 @@ impl Supervisor {
     }
 
     /// Serves the hub port from now on.
-    pub(super) fn open(&mut self, socket: std::net::TcpListener) -> std::io::Result<()> {
+    pub(super) fn open(&mut self, socket: std::net::TcpListener) -> io::Result<()> {
         self.hub_listener = Some(Listener::start(&self.parts.ctx, Face::Hub, socket)?);
         Ok(())
     }
@@ -107,6 +129,7 @@ impl Supervisor {
                     Some(command) => self.on_command(command).await,
                     None => break,
                 },
+                lock = lock_for(self.wanted.front(), &self.parts.dirs.state_dir) => self.on_lock(lock).await,
                 Some(()) = changes.recv() => self.reload_and_log().await,
                 _ = retries.tick(), if shut => self.open_shut_doors(),
                 // Here and nowhere else: a supervisor that is stuck must be missed.
@@ -139,8 +162,11 @@ impl Supervisor {
                 reply.send(report).ok();
             }
             Command::SetEnabled { name, enabled, reply } => {
-                let report = self.set_enabled(&name, enabled).await;
-                reply.send(report).ok();
+                if self.wanted.len() < SUPERVISOR_QUEUE_MAX {
+                    self.wanted.push_back(Wanted { name, enabled, reply, since: Instant::now() });
+                } else {
+                    reply.send(Err("too many changes of hub.toml wait for their turn".to_owned())).ok();
+                }
             }
             Command::Stop { reply } => drop(reply),
         }
@@ -154,15 +180,21 @@ impl Supervisor {
         })
     }
 
-    async fn set_enabled(&mut self, name: &str, enabled: bool) -> Report {
+    async fn on_lock(&mut self, lock: io::Result<Lock>) {
+        if let Some(Wanted { name, enabled, reply, .. }) = self.wanted.pop_front() {
+            let report = self.set_enabled(&name, enabled, lock).await;
+            reply.send(report).ok();
+        }
+    }
+
+    async fn set_enabled(&mut self, name: &str, enabled: bool, lock: io::Result<Lock>) -> Report {
         self.slot(name)?;
         let path = self.parts.dirs.config_file.clone();
         let cannot = |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", path.display());
-        let lock =
-            Lock::wait(&self.parts.dirs.state_dir, CHANGE_PATIENCE).await.map_err(|error| match error.kind() {
-                std::io::ErrorKind::WouldBlock => cannot(&"another hub command is changing it"),
-                _ => cannot(&error),
-            })?;
+        let lock = lock.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => cannot(&"another hub command is changing it"),
+            _ => cannot(&error),
+        })?;
         let text = file::read(&path).map_err(|error| error.to_string())?;
         if file::load(&text, &path, &home_or_root()).refuses_reload() {
             // Which says what is wrong; a text that nothing comes of is not written.

@@ -184,7 +184,11 @@ impl<'a> Temp<'a> {
             let locked = match lock(&file) {
                 // The file system has no locks.
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {
-                    if is_left && !is_old(&file) { Err(TryLockError::WouldBlock) } else { Ok(()) }
+                    if is_left && !is_old(&file) {
+                        Err(TryLockError::WouldBlock)
+                    } else {
+                        Ok(())
+                    }
                 }
                 other => other,
             };

@@ -198,6 +198,23 @@ fn one_change_at_a_time() {
     assert!(text(&hub).contains("[servers.b]"));
 }
 
+/// The daemon waits for the lock too, and does what else it is asked in the meantime.
+#[test]
+fn a_change_that_waits_keeps_nobody_waiting() {
+    let hub = Hub::start(Setup::one());
+    let lock = std::fs::File::open(hub.path("state")).expect("a folder");
+    lock.lock().expect("free");
+    let mut command = hub.command();
+    command.args(["disable", "a"]).stderr(Stdio::null()).stdout(Stdio::null());
+    let mut first = command.spawn().expect("runs");
+    stays("it waits", Duration::from_millis(300), || first.try_wait().expect("a child of ours").is_none());
+    hub.run(&["reload"]);
+    assert!(first.try_wait().expect("a child of ours").is_none(), "it waits on");
+    drop(lock);
+    assert!(first.wait().expect("ends").success());
+    assert_eq!(hub.server("a")["state"], "disabled");
+}
+
 /// What somebody made read-only is not written, with a daemon and without; what a kill left is removed.
 #[test]
 fn a_read_only_file_and_a_half_written_one() {
