@@ -224,9 +224,11 @@ fn tag(version: &str) -> String {
         let name = &part[..part.len() - number.len()];
         TAGS.contains(&part) || (is_number && (name.is_empty() || TAGS.contains(&name)))
     };
+    // One alone gives a variable its value.
+    let is_assigned = version.starts_with('=') && !version.starts_with("==");
     match version.len() - digits.len() {
         _ if digits.is_empty() && version.is_empty() => String::new(),
-        _ if digits.split(['.', '-', '+']).all(is_part) => version.to_owned(),
+        _ if !is_assigned && digits.split(['.', '-', '+']).all(is_part) => version.to_owned(),
         sign => format!("{}{MASK}", &version[..sign]),
     }
 }
