@@ -22,8 +22,17 @@ pub(super) struct Place<'a> {
     pub folder: &'a Path,
     /// Whether a path is there.
     pub exists: &'a dyn Fn(&Path) -> bool,
-    /// hub.toml, as the user names it.
-    pub config: &'a Path,
+    /// Whether a hub that is told these is the one that it moves into.
+    pub is_own: &'a dyn Fn(Told<'_>) -> bool,
+}
+
+/// What an entry tells the hub that it starts; what it does not tell is as usual.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Told<'a> {
+    /// hub.toml.
+    pub config: Option<&'a str>,
+    /// The folder of the state, which says where the daemon listens.
+    pub state: Option<&'a str>,
 }
 
 /// What is behind a port of hub.
@@ -58,10 +67,8 @@ pub(super) fn judge(found: &Found, place: Place<'_>) -> Verdict {
         Entry::Other { reason } => Verdict::Left(reason.clone()),
         Entry::Remote { url } => remote(url, place),
         Entry::Stdio(stdio) => match shim(stdio) {
-            Some((_, Some(config))) if Path::new(config) != place.config => {
-                Verdict::Left("it goes through another hub".to_owned())
-            }
-            Some((reached, _)) => Verdict::Through(reached),
+            Some((reached, told)) if (place.is_own)(told) => Verdict::Through(reached),
+            Some(_) => Verdict::Left("it goes through another hub".to_owned()),
             None => server(stdio, place).map_or_else(Verdict::Left, |server| Verdict::Server(Box::new(server))),
         },
     }
@@ -90,9 +97,13 @@ pub(super) fn loopback(url: &str) -> Option<u16> {
     is_here.then_some(port)
 }
 
-/// What `hub connect NAME` connects to (without a name, all servers), and the hub.toml that it says.
-fn shim(stdio: &Stdio) -> Option<(Reached, Option<&str>)> {
-    let mut config = stdio.env.iter().find(|(name, _)| name == "HUB_CONFIG").map(|(_, value)| value.as_str());
+/// What `hub connect NAME` connects to (without a name, all servers), and which hub it says.
+fn shim(stdio: &Stdio) -> Option<(Reached, Told<'_>)> {
+    let variable = |name: &str| {
+        let set = stdio.env.iter().find(|(known, value)| known == name && !value.is_empty());
+        set.map(|(_, value)| value.as_str())
+    };
+    let (mut config, state) = (variable("HUB_CONFIG"), variable("HUB_STATE_DIR"));
     let mut words = stdio.args.iter().map(String::as_str);
     let is_hub = stdio.command.rsplit(['/', '\\']).next() == Some("hub");
     let mut verbs = Vec::new();
@@ -103,9 +114,10 @@ fn shim(stdio: &Stdio) -> Option<(Reached, Option<&str>)> {
             _ => verbs.push(word),
         }
     }
+    let told = Told { config, state };
     match verbs.as_slice() {
-        ["connect"] => Some((Reached::Hub, config)),
-        ["connect", name, ..] => Some((Reached::Server((*name).to_owned()), config)),
+        ["connect"] => Some((Reached::Hub, told)),
+        ["connect", name, ..] => Some((Reached::Server((*name).to_owned()), told)),
         _ => None,
     }
 }
@@ -217,7 +229,7 @@ mod tests {
             ports: &|_| None,
             folder: project,
             exists: &|_| true,
-            config: Path::new("/hub.toml"),
+            is_own: &|_| true,
         };
         let of = |cwd: Option<&str>, arg: &str| {
             let (cwd, args) = (cwd.map(str::to_owned), vec![arg.to_owned()]);
@@ -243,7 +255,7 @@ mod tests {
             let (command, passed_env) = ("/x/hub".to_owned(), Vec::new());
             let stdio =
                 Stdio { command, args, env, env_file: None, cwd: None, enabled: true, timeout: None, passed_env };
-            shim(&stdio).map(|(reached, config)| (reached, config.map(str::to_owned)))
+            shim(&stdio).map(|(reached, told)| (reached, told.config.or(told.state).map(str::to_owned)))
         };
         let a = || Reached::Server("a".to_owned());
         let some = |config: &str| Some(config.to_owned());
@@ -252,6 +264,7 @@ mod tests {
         assert_eq!(of(&["--config", "/connect", "connect", "a"], &[]), Some((a(), some("/connect"))));
         assert_eq!(of(&["connect", "a", "--config=/c"], &[("HUB_CONFIG", "/d")]), Some((a(), some("/c"))));
         assert_eq!(of(&["connect"], &[("HUB_CONFIG", "/d")]), Some((Reached::Hub, some("/d"))));
+        assert_eq!(of(&["connect"], &[("HUB_STATE_DIR", "/s"), ("HUB_CONFIG", "")]), Some((Reached::Hub, some("/s"))));
         assert_eq!(of(&["serve", "connect"], &[]), None);
         assert_eq!(of(&["--config", "connect"], &[]), None);
     }

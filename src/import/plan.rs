@@ -42,8 +42,8 @@ pub(super) struct World<'a> {
     pub remembered: &'a HashMap<String, u16>,
     /// The hub program.
     pub hub: Program<'a>,
-    /// hub.toml, as the user names it.
-    pub config: &'a Path,
+    /// Whether a hub that is told these is the one whose hub.toml this is.
+    pub is_own: &'a dyn Fn(judge::Told<'_>) -> bool,
 }
 
 /// The files that a plan is about.
@@ -355,7 +355,7 @@ fn collect(sources: &Sources, ports: &Known, world: &World<'_>) -> (Vec<Item>, V
                 ports: &ports,
                 folder: source.real.parent().unwrap_or(Path::new("/")),
                 exists: world.exists,
-                config: world.config,
+                is_own: world.is_own,
             };
             let verdict = match (&rejected, judge::judge(&found, stand)) {
                 (Some(_), _) => Verdict::Left("the client does not read its file".to_owned()),

@@ -3,6 +3,7 @@
 //! In: the folders of this user and of hub. Out: a [`Plan`] of the real world. Owns nothing. May not: change anything.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::discover::{self, Home, Wanted};
+use super::judge::Told;
 use super::plan::{self, HubToml, Manner, Plan, Sources, World};
 use crate::clients::Program;
 use crate::config::file;
@@ -58,9 +60,22 @@ pub(super) fn prepare_for(home: &Home, wanted: &Wanted, manner: Manner, dirs: &D
         has_program: &has_program,
         remembered: &remembered,
         hub: Program { path: &program.to_string_lossy(), args: &told.args, env: &told.env },
-        config: &dirs.config_file,
+        is_own: &|told| is_own(told, dirs),
     };
     Ok(plan::plan(&sources, &hub, manner, &world)?)
+}
+
+/// Whether a hub that is told these has the same hub.toml and the same daemon, by whatever names.
+fn is_own(told: Told<'_>, dirs: &Dirs) -> bool {
+    let is_same = |one: &Path, other: &Path| real(one) == real(other);
+    Dirs::meant(told.config.map(OsStr::new), told.state.map(OsStr::new))
+        .is_ok_and(|meant| is_same(&meant.config_file, &dirs.config_file) && is_same(&meant.state_dir, &dirs.state_dir))
+}
+
+/// A path without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let known = |part: &Path| Some(fs::canonicalize(part).ok()?.join(path.strip_prefix(part).ok()?));
+    path.ancestors().find_map(known).unwrap_or_else(|| path.to_owned())
 }
 
 fn sources(home: &Home, wanted: &Wanted) -> Result<Sources, Error> {

@@ -3,7 +3,7 @@
 //! In: `HOME`, the XDG variables, `HUB_STATE_DIR`, `HUB_CONFIG`. Out: paths; folders that only this user can enter. Owns
 //! nothing. May not: read or write a file.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -82,9 +82,14 @@ struct Base {
 impl Dirs {
     /// The paths for this environment. `config` is the value of `--config`, which wins over `HUB_CONFIG`.
     pub fn find(config: Option<&Path>) -> Result<Self, Error> {
+        Self::meant(config.map(Path::as_os_str), None)
+    }
+
+    /// The paths of a hub that is told these; what it is not told is as in this environment.
+    pub fn meant(config: Option<&OsStr>, state: Option<&OsStr>) -> Result<Self, Error> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let config = config.map(|path| path.as_os_str().to_owned()).or_else(|| variable("HUB_CONFIG"));
-        let state = variable("HUB_STATE_DIR");
+        let config = config.map(OsStr::to_owned).or_else(|| variable("HUB_CONFIG"));
+        let state = state.map(OsStr::to_owned).or_else(|| variable("HUB_STATE_DIR"));
         Self::from(base(), config, state)
     }
 
