@@ -124,14 +124,22 @@ fn why(stray: &Stray, known: &[(String, Vec<String>)]) -> Option<String> {
         return None;
     }
     let claude = stray.variables.iter().find(|name| CLAUDE.contains(name));
-    if let Some(word) = stray.command.iter().find(|word| is_mcp(word)) {
-        let named = last_words(word);
+    if stray.command.iter().any(|word| is_mcp(word)) {
+        let named = named(program, words).map_or("MCP".to_owned(), |named| format!("`{named}`"));
         return Some(match claude {
-            Some(variable) => format!("`{named}`, started by Claude Code ({variable})"),
-            None => format!("`{named}` in its command line"),
+            Some(variable) => format!("{named}, started by Claude Code ({variable})"),
+            None => format!("{named} in its command line"),
         });
     }
     claude.map(|variable| format!("started by Claude Code ({variable})"))
+}
+
+/// What of a command line names an MCP server: only out of what may be shown of it. The word itself may be a secret, or
+/// hold one: npm has all its words in one.
+fn named(program: &str, args: &[String]) -> Option<String> {
+    let shown = shown_command(program, args);
+    let word = shown.split([' ', '\'']).find(|word| is_mcp(word))?;
+    Some(last_words(word).to_owned())
 }
 
 /// Does a word name an MCP server?
@@ -196,6 +204,18 @@ mod tests {
         }
         let from_claude = Stray { variables: vec!["CLAUDE_PROJECT_DIR"], ..stray("node server.js") };
         assert!(judged(&from_claude));
+    }
+
+    #[test]
+    fn why_shows_no_more_than_the_command() {
+        for (command, said) in [
+            ("docker run -i --rm -e GITHUBMCP=ghp-s3cret img", "`GITHUBMCP=***` in its command line"),
+            ("npm_exec_mcp-remote_https://mcp.example/sse?api-key=s3cret", "`mcp-remote` in its command line"),
+            ("node /x/cli.js --token mcp-s3cret", "MCP in its command line"),
+        ] {
+            let why = why(&stray(command), &[]).expect("one");
+            assert_eq!(why, said, "{command}");
+        }
     }
 
     #[test]

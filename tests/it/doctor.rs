@@ -363,14 +363,23 @@ fn kill(hub: &Hub, more: &[&str], left: &Left) -> Output {
 fn orphans() {
     let hub = Hub::start(Setup::one());
     // It reads no stdin, so it does not notice that its client is gone.
-    let server = "sh -c \"trap '' TERM; while :; do sleep 1; done\" mcp-server-forgotten --token s3cret-value-of-mine";
+    let server = "sh -c \"trap '' TERM; while :; do sleep 1; done\" /x/mcp-server-forgotten --token s3cret-value-of-mine \
+                  MCP_TOKEN=s3cret-mcp 'npm exec mcp-remote https://mcp.x/sse?api_key=s3cret'";
     let mut left = Left::behind(&hub, &[("CLAUDE_PROJECT_DIR", "/x")], server);
     assert!(!left.is_listed(&hub), "somebody has the other end of its pipe");
     left.writer = None;
     eventually("it is listed", || left.is_listed(&hub).then_some(()));
     let page = hub.run(&["doctor", "--orphans", &left.pid.to_string()]).stdout;
     assert!(page.contains("mcp-server-forgotten") && page.contains("CLAUDE_PROJECT_DIR"), "{page}");
-    assert!(!page.contains("s3cret"), "{page}");
+    let listed = left.listed(&hub).expect("listed").to_string();
+    assert!(!page.contains("s3cret") && !listed.contains("s3cret"), "{page}{listed}");
+    // One whose client has left it is all that is told of a secret with `mcp` in it.
+    let told = "sh -c \"while :; do sleep 1; done\" --mcp-token=s3cret-of-mcp-1 s3cret-of-mcp-2";
+    let mut secret = Left::behind(&hub, &[], told);
+    secret.writer = None;
+    let listed = eventually("it is listed", || secret.listed(&hub)).to_string();
+    let page = hub.run(&["doctor", "--orphans", &secret.pid.to_string()]).stdout;
+    assert!(!page.contains("s3cret") && !listed.contains("s3cret"), "{page}{listed}");
     // Same looks, but not left behind: no MCP name, a hub's own, one that reads from nothing.
     let mut others = [
         Left::behind(&hub, &[], "sh -c \"while :; do sleep 1; done\" something-else"),
@@ -403,7 +412,7 @@ fn orphans() {
 #[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
 fn orphans_behind_sockets() {
     let hub = Hub::prepare(Setup::one());
-    let server = "sh -c \"while :; do sleep 1; done\" mcp-server-behind-a-socket";
+    let server = "sh -c \"while :; do sleep 1; done\" /x/mcp-server-behind-a-socket";
     let mut left = Left::behind_socket(&hub, &[], server);
     stays("its client lives", Duration::from_millis(200), || !left.is_listed(&hub));
     left.writer = None;
