@@ -16,7 +16,7 @@ use crate::platform::dirs;
 use crate::platform::family::ENV_RUN;
 use crate::platform::processes::{Running, Snapshot};
 
-use super::same::{is_between, is_same, script_of};
+use super::same::{is_between, is_runner, is_same, script_of};
 use super::{Finding, Scene};
 
 /// One copy: a process tree that a client started.
@@ -140,7 +140,8 @@ impl<'a> Known<'a> {
         is_same(&self.spec.command, &self.spec.args, words, &package_of)
     }
 
-    /// Variables and folder: what runs with another token or in another project is another server.
+    /// Variables and folder: what runs with another token or in another project is another server. What it has in
+    /// addition, only its client tells: see [`Known::has_no_more`].
     fn has_surroundings(&self, snapshot: &Snapshot, pid: u32) -> bool {
         let Some(variables) = snapshot.variables(pid) else { return false };
         let is_given =
@@ -150,6 +151,16 @@ impl<'a> Known<'a> {
             _ => false,
         };
         self.spec.env.iter().all(is_given) && (self.is_anywhere || snapshot.folder(pid).is_some_and(same))
+    }
+
+    /// Whether a process has no variable that neither the server nor the client has: another account, another server.
+    fn has_no_more(&self, snapshot: &Snapshot, pid: u32, client: u32) -> bool {
+        let (Some(variables), Some(of_client)) = (snapshot.variables(pid), snapshot.variables(client)) else {
+            return false;
+        };
+        variables.iter().all(|(name, value)| {
+            is_set_on_the_way(name) || self.spec.env.contains_key(name) || of_client.get(name) == Some(value)
+        })
     }
 }
 
@@ -179,9 +190,14 @@ impl Look<'_> {
             if self.snapshot.takes_over(above.pid) {
                 return None;
             }
-            client = Some(above.pid).filter(|pid| !is_between(&self.snapshot.command(*pid)));
+            let words = self.snapshot.command(above.pid);
+            // It runs another version, or another package, and would be a copy itself else.
+            if is_runner(&words) {
+                return None;
+            }
+            client = Some(above.pid).filter(|_| !is_between(&words));
         }
-        let client = client?;
+        let client = client.filter(|client| known.has_no_more(self.snapshot, running.pid, *client))?;
         let tree = self.snapshot.tree(running.pid);
         Some(RunningCopy {
             server: known.spec.name.to_string(),
@@ -213,6 +229,38 @@ impl Look<'_> {
         let name = script_of(&words).unwrap_or_else(|| self.snapshot.name(pid));
         shown_command(&name, &[])
     }
+}
+
+/// Variables that runners, shells and clients give to whatever they start: they say nothing of the server.
+fn is_set_on_the_way(name: &str) -> bool {
+    const NAMES: [&str; 22] = [
+        "_",
+        "SHLVL",
+        "PWD",
+        "OLDPWD",
+        "PATH",
+        "TERM",
+        "COLUMNS",
+        "LINES",
+        "NODE",
+        "INIT_CWD",
+        "COLOR",
+        "EDITOR",
+        "GIT_EDITOR",
+        "VIRTUAL_ENV",
+        "VIRTUAL_ENV_PROMPT",
+        "UV",
+        "DEBUGINFOD_URLS",
+        "CLAUDECODE",
+        "CLAUDE_PROJECT_DIR",
+        "CLAUDE_AGENT_SDK_VERSION",
+        "COREPACK_ENABLE_AUTO_PIN",
+        "NoDefaultCurrentDirectoryInExePath",
+    ];
+    const STARTS: [&str; 6] = ["npm_", "UV_", "CLAUDE_CODE_", "VSCODE_", "ELECTRON_", "__CF"];
+    // A key may be the only thing that two servers differ in, whatever its name begins with.
+    let is_key = ["TOKEN", "KEY", "SECRET", "PASS"].iter().any(|part| name.to_ascii_uppercase().contains(part));
+    NAMES.contains(&name) || (!is_key && STARTS.iter().any(|start| name.starts_with(start)))
 }
 
 /// The package of npm that a path in `node_modules/.bin` leads into.
@@ -249,6 +297,16 @@ mod tests {
         let hint = many.hint.expect("a hint");
         assert!(hint.contains("`hub import`") && hint.contains("/home/u/.claude.json"), "{hint}");
         assert!(hint.ends_with("then restart claude"), "{hint}");
+    }
+
+    #[test]
+    fn what_a_variable_says() {
+        for name in ["_", "PWD", "npm_lifecycle_event", "UV_RUN_RECURSION_DEPTH", "CLAUDE_CODE_ENTRYPOINT"] {
+            assert!(is_set_on_the_way(name), "{name}");
+        }
+        for name in ["GITHUB_TOKEN", "HOME", "DATABASE_URL", "npm_token", "CLAUDE_CODE_OAUTH_TOKEN"] {
+            assert!(!is_set_on_the_way(name), "{name}");
+        }
     }
 
     #[test]

@@ -67,20 +67,35 @@ pub(super) fn is_same(
 pub(super) fn is_between(words: &[String]) -> bool {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let Some((program, args)) = words.split_first() else { return false };
-    if ["npm exec", "npm run", "npm x", "npx", "npm start"].iter().any(|title| begins(program, title)) {
-        return true;
-    }
     match name(program) {
+        _ if runs_packages(&words) => true,
         // One that a person types into has no command; `-bash` is a login shell.
         shell if SHELLS.contains(&shell) => {
             args.iter().any(|arg| is_code(arg)) || args.first().is_some_and(|arg| !arg.starts_with('-'))
         }
-        "npx" | "bunx" | "uvx" | "uv" | "pnpx" | "env" | "timeout" | "nice" | "nohup" | "setsid" | "stdbuf"
-        | "disclaimer" => true,
+        "env" | "timeout" | "nice" | "nohup" | "setsid" | "stdbuf" | "disclaimer" => true,
+        _ => false,
+    }
+}
+
+/// Whether a process runs what a package has: which one and in which version, only its own words tell, not those of what
+/// is below it.
+pub(super) fn is_runner(words: &[String]) -> bool {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    runs_packages(&words)
+}
+
+fn runs_packages(words: &[&str]) -> bool {
+    let Some((program, args)) = words.split_first() else { return false };
+    if ["npm exec", "npm run", "npm x", "npx", "npm start"].iter().any(|title| begins(program, title)) {
+        return true;
+    }
+    match name(program) {
+        "npx" | "bunx" | "uvx" | "uv" | "pnpx" => true,
         "bun" => args.first() == Some(&"x"),
         _ => {
             let runners = ["npx", "npm", "npx-cli.js", "npm-cli.js", "pnpm", "pnpx", "pnpm.cjs", "yarn", "pipx"];
-            script(&words).is_some_and(|(script, _)| runners.contains(&name(script)))
+            script(words).is_some_and(|(script, _)| runners.contains(&name(script)))
         }
     }
 }
@@ -396,6 +411,8 @@ mod tests {
         ] {
             assert!(is_between(&words(line)), "{line}");
         }
+        assert!(is_runner(&words("=npm exec pkg a")) && is_runner(&words("node /usr/bin/npx -y pkg")));
+        assert!(!is_runner(&words("sh'-c'mcp-server x")) && !is_runner(&words("env A=b x")) && !is_runner(&[]));
         for line in [
             "claude",
             "-bash",

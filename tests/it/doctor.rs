@@ -202,6 +202,25 @@ impl Client {
         Self(command.spawn().expect("started"))
     }
 
+    /// What npm has unpacked of a package, below a program that shows itself under this title.
+    fn unpacked(hub: &Hub, title: &str, package: &str) -> Self {
+        let modules = hub.path("home/.npm/_npx/1/node_modules");
+        let (folder, program) = (modules.join(package), modules.join(".bin/copies"));
+        if !program.exists() {
+            std::fs::create_dir_all(modules.join(".bin")).expect("a folder");
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::write(folder.join("run.sh"), "#!/bin/sh\nread line\n").expect("a file");
+            std::fs::set_permissions(folder.join("run.sh"), PermissionsExt::from_mode(0o755)).expect("a file");
+            std::os::unix::fs::symlink(format!("../{package}/run.sh"), &program).expect("a link");
+        }
+        let mut command = Command::new("sh");
+        let known = hub.command();
+        command.env_clear().envs(known.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.arg0(title).current_dir(hub.path("home")).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.args(["-c", &format!("exec 3<&0; {} stdio <&3 3<&- & wait", program.display())]);
+        Self(command.spawn().expect("started"))
+    }
+
     /// A program that shows itself as npm does: its title over the whole command line.
     fn titled(hub: &Hub, title: &str) -> Self {
         let mut command = Command::new("cat");
@@ -247,6 +266,8 @@ fn copies_that_run() {
         Client::starts(&hub, "claude", &[("ACCOUNT", "work")], &format!("{server} --tag more")),
         Client::starts(&hub, "claude", &[("ACCOUNT", "home")], &server),
         Client::starts(&hub, "claude", &[], &server),
+        // An entry that has one variable more than hub's.
+        Client::starts(&hub, "claude", &[("ACCOUNT", "work")], &format!("env OTHER_TOKEN=x {server}")),
         Client::titled(&hub, &format!("npm exec {package}")),
         Client::titled(&hub, &format!("npm exec {package} stdio more")),
     ];
@@ -295,6 +316,23 @@ fn copies_that_run() {
     assert!(procs::is_alive(u32::try_from(left.as_u64().expect("a pid")).expect("a pid")));
     drop((pipe, client, editor, titled));
     eventually("nobody has one", || (running_copies(&hub, "a").is_empty()).then_some(()));
+}
+
+/// What a runner has unpacked says nothing of the version: that of the runner above it counts.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
+fn copies_of_other_versions() {
+    let package = format!("@test/copies-{}", std::process::id());
+    let hub = Hub::prepare(Setup::of([Fake::new("b").command("npx", &["-y", &format!("{package}@1.0.0"), "stdio"])]));
+    let other = Client::unpacked(&hub, &format!("npm exec {package}@2.0.0 stdio"), &package);
+    eventually("it runs", || (procs::tree(other.0.id(), &hub.processes()).len() > 1).then_some(()));
+    stays("another version is no copy", Duration::from_millis(200), || running_copies(&hub, "b").is_empty());
+    let alone = Client::unpacked(&hub, "claude", &package);
+    let copies = eventually("the copy is seen", || {
+        let copies = running_copies(&hub, "b");
+        (!copies.is_empty()).then_some(copies)
+    });
+    assert_eq!((copies.len(), &copies[0]["client"]["pid"]), (1, &alone.0.id().into()), "{copies:?}");
 }
 
 /// A process that was left behind: a stand-in for a server, whose parent and whose client are gone.
