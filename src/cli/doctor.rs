@@ -126,6 +126,10 @@ fn page(orphans: &[Orphan], setting: &Setting<'_>) -> String {
     };
     let header = ["PID", "AGE", "PROCESSES", "MEM", "COMMAND", "WHY"];
     let table = setting.out.table(&header, &["PID", "AGE", "PROCESSES", "MEM"], orphans.iter().map(row).collect());
-    let memory = bytes(orphans.iter().map(|orphan| orphan.pss_bytes).sum());
-    format!("{table}\n{} left behind, {memory}. `hub doctor --orphans --kill` ends them.\n{note}", orphans.len())
+    let memory = bytes(orphans.iter().filter(|orphan| orphan.certain).map(|orphan| orphan.pss_bytes).sum());
+    let total = match orphans.len() - unsure {
+        0 => String::new(),
+        certain => format!("{certain} left behind, {memory}. `hub doctor --orphans --kill` ends them.\n"),
+    };
+    format!("{table}\n{total}{note}")
 }

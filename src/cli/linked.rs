@@ -30,8 +30,8 @@ fn counts(files: &[LinkedFile]) -> Vec<(&'static str, &'static str, Count)> {
             count.all += 1;
             match entry.link {
                 Link::Hub { .. } => count.hub += 1,
-                Link::Copy { .. } | Link::Own => count.movable += 1,
-                Link::Other { .. } => {}
+                Link::Copy { left: None, .. } | Link::Own => count.movable += 1,
+                Link::Copy { .. } | Link::Other { .. } => {}
             }
         }
     }

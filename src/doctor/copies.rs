@@ -3,7 +3,7 @@
 //! In: hub.toml, the processes of this user. Out: findings, a list of copies in each. Owns nothing. May not: accuse a
 //! process that differs in an argument, a variable or its folder, that hub has started, or that no client has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::platform::dirs;
 use crate::platform::family::ENV_RUN;
 use crate::platform::processes::{Running, Snapshot};
 
+use super::clients::Clients;
 use super::same::{is_between, is_runner, is_same, script_of};
 use super::{Finding, Scene};
 
@@ -45,20 +46,19 @@ pub struct Starter {
     pub pid: u32,
 }
 
-/// A finding for each server that has copies. `entries`: of which server a file of a client still starts one, as
-/// `CLIENT (FILE)`. Blocks for some milliseconds.
-pub(super) fn findings(scene: &Scene<'_>, entries: &BTreeMap<String, Vec<String>>) -> Vec<Finding> {
+/// A finding for each server that has copies. Blocks for some milliseconds.
+pub(super) fn findings(scene: &Scene<'_>, clients: &Clients) -> Vec<Finding> {
     let Some(config) = scene.config() else { return Vec::new() };
     let daemon = scene.about.as_ref().ok().map(|about| about.pid);
     let mut of_server: BTreeMap<String, Vec<RunningCopy>> = BTreeMap::new();
     for copy in find(config, daemon) {
         of_server.entry(copy.server.clone()).or_default().push(copy);
     }
-    let finding = |(server, copies): (String, Vec<RunningCopy>)| finding(&server, copies, entries.get(&server));
+    let finding = |(server, copies): (String, Vec<RunningCopy>)| finding(&server, copies, clients);
     of_server.into_iter().map(finding).collect()
 }
 
-fn finding(server: &str, copies: Vec<RunningCopy>, entries: Option<&Vec<String>>) -> Finding {
+fn finding(server: &str, copies: Vec<RunningCopy>, clients: &Clients) -> Finding {
     let bytes: u64 = copies.iter().map(|copy| copy.rss_bytes).sum();
     let (number, verb) =
         if copies.len() == 1 { ("1 copy".to_owned(), "runs") } else { (format!("{} copies", copies.len()), "run") };
@@ -67,15 +67,38 @@ fn finding(server: &str, copies: Vec<RunningCopy>, entries: Option<&Vec<String>>
     if let Some(more @ 1..) = copies.len().checked_sub(DOCTOR_COPIES_SHOWN_MAX) {
         lines.push(format!("and {more} more (`hub doctor --json` has all)"));
     }
-    let mut clients: Vec<&str> = copies.iter().map(|copy| copy.client.name.as_str()).collect();
-    clients.sort_unstable();
-    clients.dedup();
-    let restart = format!("restart {}", clients.join(", "));
-    let hint = match entries {
-        Some(entries) => format!("`hub import` moves what still starts it: {}; then {restart}", entries.join(", ")),
-        None => format!("{restart}: it runs what it had started before its config was moved to hub"),
-    };
+    let hint = hint(server, &copies, clients);
     Finding { lines, copies, ..Finding::warn("clients", what).hint(hint) }
+}
+
+/// What to do about copies: what their clients' files say of it, and who is no client that is known.
+fn hint(server: &str, copies: &[RunningCopy], clients: &Clients) -> String {
+    let starters: BTreeSet<&str> = copies.iter().map(|copy| copy.client.name.as_str()).collect();
+    let entries = clients.copying.get(server).map(Vec::as_slice).unwrap_or_default();
+    let joined = |names: &[&str], separator: &str| names.join(separator);
+    let mut hints = Vec::new();
+    let movable: Vec<&str> = entries.iter().filter(|entry| entry.left.is_none()).map(|entry| &*entry.who).collect();
+    if !movable.is_empty() {
+        let all: Vec<&str> = starters.iter().copied().collect();
+        let (files, all) = (joined(&movable, ", "), joined(&all, ", "));
+        hints.push(format!("`hub import` moves what still starts it: {files}; then restart {all}"));
+    }
+    for (who, reason) in entries.iter().filter_map(|entry| Some((&entry.who, entry.left.as_ref()?))) {
+        hints.push(format!("{who} still starts it, and `hub import` leaves that alone: {reason}"));
+    }
+    if entries.is_empty() {
+        let (moved, others): (Vec<&str>, Vec<&str>) =
+            starters.into_iter().partition(|name| clients.is_moved(name, server));
+        if !moved.is_empty() {
+            let moved = joined(&moved, ", ");
+            hints.push(format!("restart {moved}: it runs what it had started before its config was moved to hub"));
+        }
+        if !others.is_empty() {
+            let others = joined(&others, " or ");
+            hints.push(format!("if {others} is an AI client, restart it, or move it to hub; otherwise let it be"));
+        }
+    }
+    hints.join("; ")
 }
 
 fn line(copy: &RunningCopy) -> String {
@@ -276,6 +299,7 @@ fn package_of(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clients::Copying;
     use super::*;
 
     fn copy(pid: u32) -> RunningCopy {
@@ -285,13 +309,20 @@ mod tests {
 
     #[test]
     fn how_copies_are_told() {
-        let one = finding("a", vec![copy(1)], None);
+        let one = finding("a", vec![copy(1)], &Clients::default());
         assert_eq!(one.what, "1 copy of `a` runs outside of hub, 2 MB");
         assert_eq!(one.lines, ["pid 1: 2 MB in 3 processes for 1h 2m, started by claude (pid 7)"]);
-        assert!(one.hint.expect("a hint").starts_with("restart claude: it runs what it had started before"));
-        let entries = vec!["Claude Code (/home/u/.claude.json)".to_owned()];
+        let hint = one.hint.expect("a hint");
+        assert_eq!(hint, "if claude is an AI client, restart it, or move it to hub; otherwise let it be", "unknown");
+        let mut clients = Clients::default();
+        let who = "Claude Code (/home/u/.claude.json)".to_owned();
+        let copying = |left: Option<&str>| Copying { who: who.clone(), left: left.map(str::to_owned) };
+        clients.copying.insert("a".to_owned(), vec![copying(Some("it is read-only"))]);
+        let left = finding("a", vec![copy(1)], &clients).hint.expect("a hint");
+        assert_eq!(left, format!("{who} still starts it, and `hub import` leaves that alone: it is read-only"));
+        clients.copying.insert("a".to_owned(), vec![copying(None)]);
         let many: Vec<RunningCopy> = (0..=u32::try_from(DOCTOR_COPIES_SHOWN_MAX).expect("small")).map(copy).collect();
-        let many = finding("a", many, Some(&entries));
+        let many = finding("a", many, &clients);
         assert_eq!((many.lines.len(), many.copies.len()), (DOCTOR_COPIES_SHOWN_MAX + 1, DOCTOR_COPIES_SHOWN_MAX + 1));
         assert!(many.lines.last().is_some_and(|line| line.starts_with("and 1 more")), "{:?}", many.lines);
         let hint = many.hint.expect("a hint");

@@ -110,9 +110,9 @@ pub async fn examine(dirs: &Dirs) -> Vec<Finding> {
     findings.extend(servers::all(&scene));
     // Without a hub.toml that can be read, all that would be said of clients is that once more.
     let is_unreadable = text.as_ref().is_err_and(|error| !matches!(error, file::Error::Absent { .. }));
-    let clients = if is_unreadable { clients::Clients::default() } else { clients::look(dirs) };
-    findings.extend(clients.findings);
-    findings.extend(copies::findings(&scene, &clients.copying));
+    let mut clients = if is_unreadable { clients::Clients::default() } else { clients::look(dirs) };
+    findings.append(&mut clients.findings);
+    findings.extend(copies::findings(&scene, &clients));
     findings.extend(orphans::finding(scene.config()));
     findings
 }

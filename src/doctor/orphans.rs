@@ -64,20 +64,41 @@ pub(super) fn finding(config: Option<&Config>) -> Vec<Finding> {
     if orphans.is_empty() {
         return Vec::new();
     }
-    let processes: usize = orphans.iter().map(|orphan| orphan.processes).sum();
-    let bytes: u64 = orphans.iter().map(|orphan| orphan.pss_bytes).sum();
-    let who = match orphans.len() {
-        1 => "1 MCP server was left behind by its client".to_owned(),
-        count => format!("{count} MCP servers were left behind by their clients"),
-    };
-    let plural = if processes == 1 { "" } else { "es" };
-    let what = format!("{who}: {processes} process{plural}, {} MB", bytes.div_ceil(1_000_000));
-    let hint = if orphans.iter().any(|orphan| orphan.certain) {
-        "`hub doctor --orphans` shows what was left behind; with `--kill`, it is ended"
-    } else {
-        "`hub doctor --orphans` shows what was left behind"
-    };
+    let (what, hint) = told(&orphans);
     vec![Finding::warn("orphans", what).hint(hint)]
+}
+
+/// What is said of some, and what to do: of those that were left behind, and apart from them of those that may have been.
+fn told(orphans: &[Orphan]) -> (String, &'static str) {
+    let (certain, unsure): (Vec<&Orphan>, Vec<&Orphan>) = orphans.iter().partition(|orphan| orphan.certain);
+    let cost = |orphans: &[&Orphan]| {
+        let processes: usize = orphans.iter().map(|orphan| orphan.processes).sum();
+        let bytes: u64 = orphans.iter().map(|orphan| orphan.pss_bytes).sum();
+        let plural = if processes == 1 { "" } else { "es" };
+        format!("{processes} process{plural}, {} MB", bytes.div_ceil(1_000_000))
+    };
+    let left = match certain.len() {
+        0 => None,
+        1 => Some("1 MCP server was left behind by its client".to_owned()),
+        count => Some(format!("{count} MCP servers were left behind by their clients")),
+    };
+    let perhaps = match unsure.len() {
+        0 => None,
+        1 => Some("1 MCP server may have been left behind: it cannot be seen whether its client lives".to_owned()),
+        count => {
+            Some(format!("{count} MCP servers may have been left behind: it cannot be seen whether their clients live"))
+        }
+    };
+    let left = left.map(|who| format!("{who}: {}", cost(&certain)));
+    let perhaps = perhaps.map(|who| format!("{who} ({})", cost(&unsure)));
+    let hint = match (certain.is_empty(), unsure.is_empty()) {
+        (true, _) => "`hub doctor --orphans` shows them",
+        (false, true) => "`hub doctor --orphans` shows what was left behind; with `--kill`, it is ended",
+        (false, false) => {
+            "`hub doctor --orphans` shows them all; with `--kill`, those that were left behind are ended, the others only by their PID"
+        }
+    };
+    (left.into_iter().chain(perhaps).collect::<Vec<_>>().join("; "), hint)
 }
 
 impl Orphan {
@@ -216,6 +237,24 @@ mod tests {
             let why = why(&stray(command), &[]).expect("one");
             assert_eq!(why, said, "{command}");
         }
+    }
+
+    #[test]
+    fn those_that_are_certain_are_counted_apart() {
+        let orphan = |stdin| Orphan { processes: 2, ..Orphan::of(String::new(), Stray { stdin, ..stray("x") }) };
+        let (left, perhaps) = (orphan(Stdin::Dead), orphan(Stdin::Unknown));
+        let (what, hint) = told(&[left.clone(), perhaps.clone(), perhaps.clone()]);
+        assert!(what.starts_with("1 MCP server was left behind by its client: 2 processes, "), "{what}");
+        assert!(
+            what.contains("; 2 MCP servers may have been left behind: ") && what.contains("(4 processes"),
+            "{what}"
+        );
+        assert!(hint.contains("only by their PID"), "{hint}");
+        let (what, hint) = told(&[perhaps]);
+        assert!(what.starts_with("1 MCP server may have been") && !what.contains(';'), "{what}");
+        assert!(!hint.contains("--kill"), "{hint}");
+        let (what, hint) = told(&[left]);
+        assert!(!what.contains("may have been") && hint.contains("--kill"), "{what} {hint}");
     }
 
     #[test]

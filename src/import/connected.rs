@@ -49,6 +49,8 @@ pub enum Link {
     Copy {
         /// Name in hub.toml.
         server: String,
+        /// Why `hub import` leaves it alone; none: it moves it.
+        left: Option<String>,
     },
     /// The client starts a server that hub does not have, and could: `hub import` would take it.
     Own,
@@ -69,7 +71,8 @@ fn of(home: &Home, dirs: &Dirs) -> Result<Vec<LinkedFile>, Error> {
     let plan = world::prepare_for(home, &Wanted::default(), Manner::default(), dirs)?;
     let link = |fate: Fate, known: Option<String>| match (fate, known) {
         (Fate::Through { server }, _) => Link::Hub { server },
-        (_, Some(server)) => Link::Copy { server },
+        (Fate::Left { reason }, Some(server)) => Link::Copy { server, left: Some(reason) },
+        (_, Some(server)) => Link::Copy { server, left: None },
         (Fate::Left { reason }, None) => Link::Other { reason },
         _ => Link::Own,
     };
@@ -125,11 +128,9 @@ mod tests {
         let links: Vec<&Link> = file.entries.iter().map(|entry| &entry.link).collect();
         let server = || "a".to_owned();
         let read_only = Link::Other { reason: "it is read-only".to_owned() };
+        let copy = Link::Copy { server: server(), left: Some("it is read-only".to_owned()) };
         let remote = Link::Other { reason: "a remote server: hub runs local ones".to_owned() };
-        assert_eq!(
-            links,
-            [&Link::Hub { server: Some(server()) }, &Link::Copy { server: server() }, &read_only, &remote]
-        );
+        assert_eq!(links, [&Link::Hub { server: Some(server()) }, &copy, &read_only, &remote]);
         assert!(!path("state").exists(), "looking changes nothing");
     }
 }

@@ -98,7 +98,15 @@ impl Users {
             }
         };
         for path in open.flatten().map(|entry| entry.path()) {
-            let Ok(target) = fs::read_link(&path) else { continue };
+            let target = match fs::read_link(&path) {
+                Ok(target) => target,
+                // It has been closed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(_) => {
+                    self.is_partial = true;
+                    return;
+                }
+            };
             let target = target.to_string_lossy();
             if let Some(socket) = inode(&target, SOCKET) {
                 self.sockets.entry(socket).or_default().insert(pid);

@@ -91,6 +91,12 @@ mod linux {
         Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid())
     }
 
+    /// The user that started a process, also of one that may not be looked into. (proc_pid_status(5))
+    pub(in super::super) fn real_user(pid: u32) -> Option<u32> {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().next()?.parse().ok()
+    }
+
     /// Time since boot.
     pub(in super::super) fn uptime() -> Option<Duration> {
         let text = fs::read_to_string("/proc/uptime").ok()?;

@@ -88,12 +88,22 @@ mod linux {
             .copied()
             .filter(|stat| stat.pid != 1 && stat.pid != std::process::id() && is_reaper(stat.ppid))
             .collect();
-        let pids: Vec<u32> = mine.iter().map(|stat| stat.pid).collect();
+        let living = scan.stats.iter().filter(|stat| !stat.zombie);
+        let pids: Vec<u32> = living.map(|stat| stat.pid).filter(|pid| is_of(me, *pid)).collect();
         let mut ends = Ends::of(&pids);
         let mut found: Vec<Stray> =
             orphans.into_iter().filter_map(|stat| stray(stat, &below, &mut ends, variables)).collect();
         found.sort_by_key(|stray| stray.root.start);
         found
+    }
+
+    /// Whether a process is of this user. `/proc` gives one that protects itself to root, and it may still have the other
+    /// end of a pipe.
+    fn is_of(me: u32, pid: u32) -> bool {
+        match procfs::owner(pid) {
+            Some(0) if me != 0 => procfs::real_user(pid) == Some(me),
+            owner => owner == Some(me),
+        }
     }
 
     /// Memory of a tree in bytes, shared pages split.

@@ -295,10 +295,18 @@ fn copies_that_run() {
     let (code, _) = findings(&hub);
     assert_eq!(code, 0, "they are no failure");
     let page = hub.run(&["doctor"]).stdout;
-    for said in ["2 copies of `a`", "1 copy of `b`", "started by claude (pid", "restart claude, editor: it runs what"] {
+    for said in ["2 copies of `a`", "1 copy of `b`", "started by claude (pid", "if claude or editor is an AI client"] {
         assert!(page.contains(said), "{said}: {page}");
     }
     assert!(!page.contains("s3cret"), "{page}");
+    // Of one whose config leads through hub more is known.
+    let url = hub.run(&["status", "--json"]).json()["servers"][0]["url"].clone();
+    let entry = json!({"type": "http", "url": url});
+    std::fs::write(hub.path("home/.claude.json"), json!({"mcpServers": {"a": entry}}).to_string()).expect("a file");
+    let page = hub.run(&["doctor"]).stdout;
+    for said in ["restart claude: it runs what", "if editor is an AI client"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
     // A file that still starts it: there is more to do than to restart.
     let entry = json!({"command": "npx", "args": ["-y", package, "stdio"]});
     std::fs::write(hub.path("home/.claude.json"), json!({"mcpServers": {"mine": entry}}).to_string()).expect("a file");
@@ -470,4 +478,5 @@ fn orphans_behind_sockets() {
     assert_eq!(orphan["certain"], false, "{orphan}");
     let page = hub.run(&["doctor", "--orphans", &left.pid.to_string()]).stdout;
     assert!(page.contains("? ") && page.contains("cannot be seen whether their client lives"), "{page}");
+    assert!(!page.contains("left behind,"), "it is not counted: {page}");
 }
