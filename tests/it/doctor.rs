@@ -245,6 +245,30 @@ fn running_copies(hub: &Hub, server: &str) -> Vec<Value> {
     copies.filter(|copy| copy["server"] == server).cloned().collect()
 }
 
+/// The page about two copies of `a` and one of `b`, by what the files of their clients say.
+fn what_is_told_of_copies(hub: &Hub, package: &str) {
+    let (code, _) = findings(hub);
+    assert_eq!(code, 0, "they are no failure");
+    let page = hub.run(&["doctor"]).stdout;
+    for said in ["2 copies of `a`", "1 copy of `b`", "started by claude (pid", "if claude or editor is an AI client"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    assert!(!page.contains("s3cret"), "{page}");
+    // Of one whose config leads through hub more is known.
+    let url = hub.run(&["status", "--json"]).json()["servers"][0]["url"].clone();
+    let entry = json!({"type": "http", "url": url});
+    std::fs::write(hub.path("home/.claude.json"), json!({"mcpServers": {"a": entry}}).to_string()).expect("a file");
+    let page = hub.run(&["doctor"]).stdout;
+    for said in ["restart claude: it runs what", "if editor is an AI client"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    // A file that still starts it: there is more to do than to restart.
+    let entry = json!({"command": "npx", "args": ["-y", package, "stdio"]});
+    std::fs::write(hub.path("home/.claude.json"), json!({"mcpServers": {"mine": entry}}).to_string()).expect("a file");
+    let page = hub.run(&["doctor"]).stdout;
+    assert!(page.contains("`hub import` moves what still starts it: Claude Code ("), "{page}");
+}
+
 /// What runs beside hub's own: by its command line, in whatever form it shows itself, and by nothing less.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "needs /proc")]
@@ -292,26 +316,7 @@ fn copies_that_run() {
     assert_eq!((of_npx.len(), &of_npx[0]["pid"]), (1, &titled.0.id().into()), "{of_npx:?}");
     assert_eq!(of_npx[0]["client"]["pid"], std::process::id(), "{of_npx:?}");
 
-    let (code, _) = findings(&hub);
-    assert_eq!(code, 0, "they are no failure");
-    let page = hub.run(&["doctor"]).stdout;
-    for said in ["2 copies of `a`", "1 copy of `b`", "started by claude (pid", "if claude or editor is an AI client"] {
-        assert!(page.contains(said), "{said}: {page}");
-    }
-    assert!(!page.contains("s3cret"), "{page}");
-    // Of one whose config leads through hub more is known.
-    let url = hub.run(&["status", "--json"]).json()["servers"][0]["url"].clone();
-    let entry = json!({"type": "http", "url": url});
-    std::fs::write(hub.path("home/.claude.json"), json!({"mcpServers": {"a": entry}}).to_string()).expect("a file");
-    let page = hub.run(&["doctor"]).stdout;
-    for said in ["restart claude: it runs what", "if editor is an AI client"] {
-        assert!(page.contains(said), "{said}: {page}");
-    }
-    // A file that still starts it: there is more to do than to restart.
-    let entry = json!({"command": "npx", "args": ["-y", package, "stdio"]});
-    std::fs::write(hub.path("home/.claude.json"), json!({"mcpServers": {"mine": entry}}).to_string()).expect("a file");
-    let page = hub.run(&["doctor"]).stdout;
-    assert!(page.contains("`hub import` moves what still starts it: Claude Code ("), "{page}");
+    what_is_told_of_copies(&hub, &package);
 
     // Without its client it is an orphan, and no copy that a restart of somebody would end.
     let mut client = client;
