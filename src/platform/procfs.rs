@@ -199,6 +199,7 @@ mod linux {
             let me = std::process::id();
             assert!(all().iter().any(|stat| stat.pid == me && !stat.zombie && stat.rss_pages > 0));
             assert!(!environ(me).is_empty());
+            assert_eq!(real_user(me), Some(nix::unistd::getuid().as_raw()));
             assert!(pss_bytes(me).is_some_and(|pss| pss > 0));
             assert!(!boot_id().is_empty());
         }

@@ -89,7 +89,10 @@ mod linux {
             .filter(|stat| stat.pid != 1 && stat.pid != std::process::id() && is_reaper(stat.ppid))
             .collect();
         let living = scan.stats.iter().filter(|stat| !stat.zombie);
-        let pids: Vec<u32> = living.map(|stat| stat.pid).filter(|pid| is_of(me, *pid)).collect();
+        let pids: Vec<u32> = living
+            .map(|stat| stat.pid)
+            .filter(|pid| is_of(me, procfs::owner(*pid), || procfs::real_user(*pid)))
+            .collect();
         let mut ends = Ends::of(&pids);
         let mut found: Vec<Stray> =
             orphans.into_iter().filter_map(|stat| stray(stat, &below, &mut ends, variables)).collect();
@@ -99,9 +102,9 @@ mod linux {
 
     /// Whether a process is of this user. `/proc` gives one that protects itself to root, and it may still have the other
     /// end of a pipe.
-    fn is_of(me: u32, pid: u32) -> bool {
-        match procfs::owner(pid) {
-            Some(0) if me != 0 => procfs::real_user(pid) == Some(me),
+    pub(super) fn is_of(me: u32, owner: Option<u32>, real_user: impl FnOnce() -> Option<u32>) -> bool {
+        match owner {
+            Some(0) if me != 0 => real_user() == Some(me),
             owner => owner == Some(me),
         }
     }
@@ -261,6 +264,20 @@ mod tests {
         // One that ignores SIGTERM, and the `sleep` below it.
         assert!(end(&stray.tree, Duration::from_millis(300)));
         assert!(!stray.tree.iter().any(|seen| super::super::family::lives(*seen)));
+    }
+
+    #[test]
+    fn protected_processes_count_as_their_users() {
+        for (owner, real_user, expected) in [
+            (Some(7), None, true),
+            (Some(8), Some(7), false),
+            (Some(0), Some(7), true),
+            (Some(0), Some(0), false),
+            (Some(0), None, false),
+            (None, Some(7), false),
+        ] {
+            assert_eq!(linux::is_of(7, owner, || real_user), expected, "{owner:?} {real_user:?}");
+        }
     }
 
     #[test]
