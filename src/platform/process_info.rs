@@ -215,9 +215,11 @@ mod tests {
 
     #[test]
     fn a_tree_is_the_group_the_descendants_and_the_escaped() {
-        let script = "sleep 1000 & setsid sleep 1000 & (setsid setsid sleep 1000 &); echo up; wait";
+        // The last one tells: then there are as many as there will be, or more that are just leaving.
+        let last = "(setsid setsid sh -c 'echo up; exec sleep 1000' &)";
+        let script = format!("sleep 1000 & setsid sleep 1000 & {last}; wait");
         let mut root = Command::new("sh")
-            .args(["-c", script])
+            .args(["-c", &script])
             .envs([(ENV_RUN, "info-run"), (ENV_CHILD, "s.1.1")])
             .stdout(Stdio::piped())
             .spawn()
