@@ -218,33 +218,32 @@ mod tests {
         // The last one tells: then there are as many as there will be, or more that are just leaving.
         let last = "(setsid setsid sh -c 'echo up; exec sleep 1000' &)";
         let script = format!("sleep 1000 & setsid sleep 1000 & {last}; wait");
+        let run = format!("info-run-{}", std::process::id());
         let mut root = Command::new("sh")
             .args(["-c", &script])
-            .envs([(ENV_RUN, "info-run"), (ENV_CHILD, "s.1.1")])
+            .envs([(ENV_RUN, run.as_str()), (ENV_CHILD, "s.1.1")])
             .stdout(Stdio::piped())
             .spawn()
             .expect("started");
         let mut line = String::new();
         BufReader::new(root.stdout.take().expect("piped")).read_line(&mut line).expect("up");
         let pid = root.id();
-        let tree = |wanted: u32| {
-            let began = tokio::time::Instant::now();
-            loop {
-                let tree = trees(&[pid, 4_194_305], "info-run").remove(&pid).expect("the root");
-                if tree.processes == wanted || began.elapsed().as_secs() > 10 {
-                    return tree;
-                }
+        let began = tokio::time::Instant::now();
+        let usage = loop {
+            let tree = trees(&[pid, 4_194_305], &run).remove(&pid).expect("the root");
+            if tree.processes == 4 || began.elapsed().as_secs() > 10 {
+                break tree;
             }
         };
-        let usage = tree(4);
+        let quick = trees_without_pss(&[pid], &run).remove(&pid).expect("the root");
+        let stranger = trees(&[4_194_305], &run).remove(&4_194_305).expect("asked for");
+        // Before anything is asserted: a test that fails leaves nobody behind either.
+        family::end(&Marks { run, child: None }, pid);
+        root.wait().expect("reaped");
         assert_eq!((usage.processes, usage.pids.len(), usage.pids[0]), (4, 4, pid));
         assert!(usage.rss_bytes >= usage.pss_bytes && usage.pss_bytes > 0, "{usage:?}");
-        let quick = trees_without_pss(&[pid], "info-run").remove(&pid).expect("the root");
         assert_eq!((quick.processes, quick.pss_bytes), (4, 0));
-        let stranger = trees(&[4_194_305], "info-run").remove(&4_194_305).expect("asked for");
         assert_eq!(stranger, TreeUsage::default());
-        family::end(&Marks { run: "info-run".to_owned(), child: None }, pid);
-        root.wait().expect("reaped");
     }
 
     #[test]
