@@ -75,12 +75,11 @@ fn finding(server: &str, copies: Vec<RunningCopy>, clients: &Clients) -> Finding
 fn hint(server: &str, copies: &[RunningCopy], clients: &Clients) -> String {
     let starters: BTreeSet<&str> = copies.iter().map(|copy| copy.client.name.as_str()).collect();
     let entries = clients.copying.get(server).map(Vec::as_slice).unwrap_or_default();
-    let joined = |names: &[&str], separator: &str| names.join(separator);
     let mut hints = Vec::new();
     let movable: Vec<&str> = entries.iter().filter(|entry| entry.left.is_none()).map(|entry| &*entry.who).collect();
     if !movable.is_empty() {
         let all: Vec<&str> = starters.iter().copied().collect();
-        let (files, all) = (joined(&movable, ", "), joined(&all, ", "));
+        let (files, all) = (movable.join(", "), all.join(", "));
         hints.push(format!("`hub import` moves what still starts it: {files}; then restart {all}"));
     }
     for (who, reason) in entries.iter().filter_map(|entry| Some((&entry.who, entry.left.as_ref()?))) {
@@ -90,11 +89,11 @@ fn hint(server: &str, copies: &[RunningCopy], clients: &Clients) -> String {
         let (moved, others): (Vec<&str>, Vec<&str>) =
             starters.into_iter().partition(|name| clients.is_moved(name, server));
         if !moved.is_empty() {
-            let moved = joined(&moved, ", ");
+            let moved = moved.join(", ");
             hints.push(format!("restart {moved}: it runs what it had started before its config was moved to hub"));
         }
         if !others.is_empty() {
-            let others = joined(&others, " or ");
+            let others = others.join(" or ");
             hints.push(format!("if {others} is an AI client, restart it, or move it to hub; otherwise let it be"));
         }
     }

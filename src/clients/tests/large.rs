@@ -1,24 +1,22 @@
 //! A large file with many entries: the work is that of a few readings of it, not of one for each entry.
 //!
-//! In: a file like that of a Claude Code that is long in use. Out: verdicts, and times for who asks. Owns no state. May not:
-//! touch a file.
+//! In: a file like that of a Claude Code that is long in use. Out: verdicts. Owns no state. May not: touch a file.
 
 use std::cell::Cell;
 
-use super::{Act, Edit, Scope, TARGET, edit, hub_entry, new_entry, place};
-use crate::clients::edit::{Document, EditError, Fields, New, Parts, Tree};
+use super::{Act, Edit, Scope, TARGET, hub_entry, new_entry, place};
+use crate::clients::Unreadable;
+use crate::clients::edit::{self, Document, EditError, Fields, New, Parts, Tree};
 use crate::clients::json::JsonText;
 use crate::clients::node::Node;
 use crate::clients::splice::Splices;
-use crate::clients::{Unreadable, restore};
 
 /// Projects, each with a server of its own.
 const PROJECTS: usize = 200;
 
-/// A file of about so many bytes.
-fn file(bytes: usize) -> String {
+fn file() -> String {
     let project = |n: usize| {
-        let said = "what was said, with \\\"quotes\\\" and a path /home/me. ".repeat(bytes / PROJECTS / 51);
+        let said = "what was said, with \\\"quotes\\\" and a path /home/me. ";
         format!(
             r#"    "/p/{n}": {{
       "history": ["{said}"],
@@ -85,7 +83,7 @@ impl Document for Counted {
 
 #[test]
 fn a_file_is_read_once_for_each_kind_of_edit() {
-    let text = file(PROJECTS * 100);
+    let text = file();
     let edits = edits();
     let mut after = String::new();
     let read = readings(|| after = edit::edit::<Counted>(&text, &edits).expect("an edit"));
@@ -98,20 +96,4 @@ fn a_file_is_read_once_for_each_kind_of_edit() {
         .iter()
         .fold(text.clone(), |text, one| edit::edit::<Counted>(&text, std::slice::from_ref(one)).expect("an edit"));
     assert_eq!(one_by_one, after);
-}
-
-/// `cargo test --lib -- --ignored --nocapture clients::tests::large`
-#[test]
-#[ignore = "says times, and has no verdict"]
-fn times_of_a_large_file() {
-    let shape = &place("claude-code", Scope::User, ".claude.json").1.shape;
-    let text = file(4 << 20);
-    let edits = edits();
-    let start = tokio::time::Instant::now();
-    let after = edit(&text, shape, &edits).expect("an edit");
-    let edited = start.elapsed();
-    let start = tokio::time::Instant::now();
-    let all: Vec<Vec<String>> = edits.iter().map(|edit| edit.at.clone()).collect();
-    assert_eq!(restore(&after, &text, shape, &all).as_deref(), Ok(text.as_str()));
-    eprintln!("{} bytes, {} edits: {edited:?}, undone in {:?}", text.len(), edits.len(), start.elapsed());
 }
